@@ -1,0 +1,168 @@
+"""A bundle's manifest: `manifest.json` beside the weights, read without loading them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ni_core.errors import BrokenBundleError
+from ni_core.perceptual import Architecture
+
+MANIFEST = "manifest.json"
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What a bundle may be called."""
+
+TRUNKS: Mapping[str, Architecture] = {
+    "squeezenet1_1": "squeeze",
+    "alexnet": "alex",
+    "vgg16": "vgg",
+}
+"""Trunks by torchvision's name, and what the lpips package calls them."""
+
+_FILE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_FINGERPRINT_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class GeneratorPart:
+    """The generator: its file, its family and the family's configuration."""
+
+    file: str
+    family: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrunkPart:
+    """The feature network inside LPIPS.
+
+    Attributes:
+        file: Its weights, under torchvision's key names.
+        architecture: Its network under torchvision's name, one of `TRUNKS`.
+        name: What reports call it.
+        calibrated: Whether the lpips package's own channel weights fit it: true for torchvision's
+            ImageNet weights alone.
+    """
+
+    file: str
+    architecture: str
+    name: str
+    calibrated: bool = False
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        folder: Where its files are.
+        name: Its name.
+        version: Counts up with each change of the weights.
+        licence: SPDX expression.
+        resolution: Side of its images in pixels.
+        generator: The generator.
+        trunk: The perceptual trunk.
+        training: How it was trained, free form.
+        figures: What was measured, free form.
+    """
+
+    folder: Path
+    name: str
+    version: int
+    licence: str
+    resolution: int
+    generator: GeneratorPart
+    trunk: TrunkPart
+    training: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Names of the parts that are present; inversion methods ask for parts by name."""
+        return frozenset({"generator", "trunk"})
+
+    def path(self, file: str) -> Path:
+        """Path of one of the bundle's files."""
+        return self.folder / file
+
+    def fingerprint(self) -> str:
+        """Name of the generator's weights: the start of their file's SHA-256."""
+        with self.path(self.generator.file).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:_FINGERPRINT_DIGITS]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check a bundle's manifest.
+
+    Args:
+        folder: The bundle.
+
+    Returns:
+        The manifest; every file it names exists.
+
+    Raises:
+        BrokenBundleError: The manifest is missing, unreadable or incomplete.
+    """
+    try:
+        document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        trunk = document["trunk"]
+        manifest = Manifest(
+            folder=folder,
+            name=str(document["name"]),
+            version=int(document["version"]),
+            licence=str(document["licence"]),
+            resolution=int(document["resolution"]),
+            generator=GeneratorPart(
+                file=_file(document["generator"]["file"]),
+                family=str(document["generator"]["family"]),
+                config=dict(document["generator"]["config"]),
+            ),
+            trunk=TrunkPart(
+                file=_file(trunk["file"]),
+                architecture=str(trunk["architecture"]),
+                name=str(trunk["name"]),
+                calibrated=bool(trunk.get("calibrated", False)),
+            ),
+            training=dict(document.get("training", {})),
+            figures=dict(document.get("figures", {})),
+        )
+    except FileNotFoundError as error:
+        raise BrokenBundleError(f"bundle {folder.name} has no {MANIFEST}") from error
+    except KeyError as error:
+        raise BrokenBundleError(f"{MANIFEST} of bundle {folder.name} lacks {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BrokenBundleError(
+            f"{MANIFEST} of bundle {folder.name} cannot be read: {error}"
+        ) from error
+    return _checked(manifest)
+
+
+def _checked(manifest: Manifest) -> Manifest:
+    if not NAME_PATTERN.fullmatch(manifest.name):
+        raise BrokenBundleError(
+            f"bundle name {manifest.name!r} is not of the form {NAME_PATTERN.pattern}",
+            value=manifest.name,
+            limit=NAME_PATTERN.pattern,
+        )
+    if manifest.trunk.architecture not in TRUNKS:
+        raise BrokenBundleError(
+            f"trunk {manifest.trunk.architecture!r} is not one of {', '.join(TRUNKS)}",
+            value=manifest.trunk.architecture,
+            limit=list(TRUNKS),
+        )
+    for file in (manifest.generator.file, manifest.trunk.file):
+        if not manifest.path(file).is_file():
+            raise BrokenBundleError(f"bundle {manifest.name} lacks the file {file}", value=file)
+    return manifest
+
+
+def _file(name: object) -> str:
+    if not isinstance(name, str) or not _FILE_PATTERN.fullmatch(name):
+        raise BrokenBundleError(f"{name!r} is not a plain file name", value=str(name))
+    return name

@@ -1,0 +1,32 @@
+"""Inversion: photo -> latent. One method per file, one shared descent loop."""
+
+from ni_core.inversion.invert import invert
+from ni_core.inversion.methods import (
+    AUTO,
+    METHODS,
+    Method,
+    available_methods,
+    option_schema,
+    parse_options,
+    resolve_method,
+)
+from ni_core.inversion.optimize import OptimizeOptions
+from ni_core.inversion.options import OptionSchema
+from ni_core.inversion.report import InversionResult, OnStep, StepReport, Stopped
+
+__all__ = [
+    "AUTO",
+    "METHODS",
+    "InversionResult",
+    "Method",
+    "OnStep",
+    "OptimizeOptions",
+    "OptionSchema",
+    "StepReport",
+    "Stopped",
+    "available_methods",
+    "invert",
+    "option_schema",
+    "parse_options",
+    "resolve_method",
+]

@@ -1,0 +1,367 @@
+"""The loop that methods share: images descend together, each to its own result.
+
+Losses are summed over the batch, so no image's gradient sees another's, and every decision (the
+best latent, when to stop) is made for each image alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ni_core.errors import InversionDivergedError
+from ni_core.generators import Generator, Noise, Space, to_synthesis_input
+from ni_core.inversion.options import option
+from ni_core.inversion.report import OnStep, StepReport, Stopped
+from ni_core.objectives import Objective, noise_regularity
+
+_RAMP_UP = 0.05
+_RAMP_DOWN = 0.25
+"""Parts of the run in which the learning rate rises and falls, as in StyleGAN2's projection."""
+
+_TRIAL_PART = 0.1
+"""Part of the run in which all starting points of an image are tried."""
+
+_PROGRESS = 1e-3
+"""A loss must fall by this part to count as progress against `patience`."""
+
+
+@dataclass(frozen=True)
+class DescentOptions:
+    """Options of the loop, common to all methods that descend."""
+
+    steps: int = option(200, "Steps of the optimiser.", type=int, minimum=1, maximum=5000)
+    budget_seconds: float | None = option(
+        None, "Stop when this time is used up, but not before one step.", minimum=0, maximum=3600
+    )
+    target_lpips: float | None = option(
+        None, "Stop an image once its LPIPS is this low.", minimum=0, maximum=10
+    )
+    patience: int = option(
+        100,
+        "Stop an image after so many steps without its loss falling by 0.1 %; 0 is never.",
+        type=int,
+        minimum=0,
+        maximum=5000,
+    )
+    optimizer: str = option(
+        "adam", "Adam, or plain gradient descent.", type=str, choices=("adam", "sgd")
+    )
+    learning_rate: float = option(0.1, "Learning rate.", minimum=1e-6, maximum=1000)
+    ramp: bool = option(
+        True,
+        "Raise the learning rate over the first 5 % of the run, lower it over the last 25 %.",
+        type=bool,
+    )
+    noise_coefficient: float = option(
+        0.0,
+        "Above 0, noise maps are optimised too, held white by this much of the noise term.",
+        minimum=0,
+        maximum=1e6,
+    )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is descended: latents of a space, rendered and compared with the targets."""
+
+    generator: Generator
+    space: Space
+    objective: Objective
+
+    def render(self, latents: Tensor, noise: Noise = "const") -> Tensor:
+        """Latents `[n, ...]` to images `[n, 3, r, r]`."""
+        latents = to_synthesis_input(self.generator, latents, self.space)
+        return self.generator.synthesize(latents, noise)
+
+
+@dataclass(frozen=True)
+class Descended:
+    """Where a descent ended.
+
+    Attributes:
+        latents: For each image the latent with the lowest loss on the way.
+        losses: These losses, `[n]`.
+        history: Loss of each image at each step until it stopped.
+        steps: Steps done, including those before `first_step`.
+        stopped: Why it ended.
+    """
+
+    latents: Tensor
+    losses: Tensor
+    history: list[list[float]]
+    steps: int
+    stopped: Stopped
+
+
+def descend(
+    problem: Problem,
+    start: Tensor,
+    options: DescentOptions,
+    *,
+    starts: int = 1,
+    on_step: OnStep | None = None,
+    first_step: int = 0,
+) -> Descended:
+    """Minimise the loss of each image over its latent.
+
+    With several starts, all of them descend for the first tenth of the steps, then the best of
+    each image goes on alone.
+
+    Args:
+        problem: What to minimise, with n targets.
+        start: Latents to start from, `[n * starts, ...]`, those of an image in a row; not changed.
+        options: Steps, stops and optimiser.
+        starts: Starting points of each image.
+        on_step: Called after each step.
+        first_step: Steps already done: the run continues at this place of the ramp.
+
+    Raises:
+        InversionDivergedError: A loss or gradient is not finite.
+    """
+    descent = _Descent.of(problem, start, options, starts)
+    clock = _Clock(options, first_step)
+    trial_steps = max(1, round(options.steps * _TRIAL_PART))
+    stopped: Stopped = "steps"
+    for step in range(first_step + 1, options.steps + 1):
+        descent.step(step, options.learning_rate * clock.ramp(step))
+        clock.done = step
+        if on_step is not None:
+            on_step(descent.report(clock))
+        if not descent.running:
+            stopped = descent.last_stop
+            break
+        if clock.is_up():
+            stopped = "budget"
+            break
+        if descent.starts > 1 and step >= first_step + trial_steps:
+            descent = descent.narrowed()
+    descent = descent.narrowed()
+    return Descended(descent.best[0], descent.best_losses, descent.history, clock.done, stopped)
+
+
+class _Clock:
+    """Place in the run, by steps and by time."""
+
+    def __init__(self, options: DescentOptions, first_step: int) -> None:
+        self.steps = options.steps
+        self.done = first_step
+        self._options = options
+        self._first_step = first_step
+        self._began = time.monotonic()
+
+    def ramp(self, step: int) -> float:
+        """Factor of the learning rate: linear up, level, cosine down.
+
+        Under a time budget the place in the run is the used part of the budget if that is more,
+        so the rate has come down when the time is up.
+        """
+        if not self._options.ramp:
+            return 1.0
+        place = (step - 1) / self.steps
+        if self._options.budget_seconds:
+            place = max(place, min(1.0, self._elapsed() / self._options.budget_seconds))
+        down = min(1.0, (1 - place) / _RAMP_DOWN)
+        up = min(1.0, step / (_RAMP_UP * self.steps))
+        return up * (0.5 - 0.5 * math.cos(math.pi * down))
+
+    def is_up(self) -> bool:
+        """Whether one more step would exceed the budget."""
+        budget = self._options.budget_seconds
+        return budget is not None and self._elapsed() + self._step_s() > budget
+
+    def eta_s(self) -> float:
+        left = (self.steps - self.done) * self._step_s()
+        if self._options.budget_seconds is not None:
+            left = min(left, self._options.budget_seconds - self._elapsed())
+        return max(0.0, left)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _step_s(self) -> float:
+        return self._elapsed() / max(1, self.done - self._first_step)
+
+
+class _Descent:
+    """The latents on their way, and the best seen of each.
+
+    Rows are latents; `starts` rows in a row belong to one image.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        parameters: list[Tensor],
+        options: DescentOptions,
+        starts: int,
+        history: list[list[float]],
+    ) -> None:
+        self.starts = starts
+        self.history = history
+        self.best = [parameter.detach().clone() for parameter in parameters]
+        self.best_losses = parameters[0].new_full((len(parameters[0]),), math.inf)
+        self.running = set(range(len(history)))
+        self.last_stop: Stopped = "steps"
+        self._problem = problem
+        self._objective = problem.objective.repeated(starts)
+        self._options = options
+        self._parameters = [parameter.clone().requires_grad_() for parameter in self.best]
+        self._optimizer = _OPTIMIZERS[options.optimizer](self._parameters)
+        self._stalls = [_Stall() for _ in history]
+        self._losses = [math.inf for _ in history]
+        self._best_rows = _best_rows(self.best_losses, starts)
+
+    @classmethod
+    def of(cls, problem: Problem, start: Tensor, options: DescentOptions, starts: int) -> _Descent:
+        """Begin from latents `[n * starts, ...]`."""
+        parameters = [start, *_noise_maps(problem.generator, options, len(start))]
+        return cls(problem, parameters, options, starts, [[] for _ in range(len(start) // starts)])
+
+    def narrowed(self) -> _Descent:
+        """Go on from the best of each image; what the last update gave is measured first."""
+        with torch.no_grad():
+            self._remember(*self._measure())
+        if self.starts == 1:
+            return self
+        rows = _best_rows(self.best_losses, self.starts)
+        parameters = [best[rows] for best in self.best]
+        narrow = _Descent(self._problem, parameters, self._options, 1, self.history)
+        narrow.best_losses = self.best_losses[rows]
+        return narrow
+
+    def step(self, step: int, learning_rate: float) -> None:
+        """Measure, then update the latents of the running images."""
+        losses, lpips = self._measure()
+        regularised = losses
+        if len(self._parameters) > 1:
+            irregularity = noise_regularity(self._parameters[1:])
+            regularised = losses + self._options.noise_coefficient * irregularity
+        gradients = torch.autograd.grad(regularised.sum(), self._parameters)
+        losses = losses.detach()
+        self._best_rows = _best_rows(losses, self.starts)
+        self._remember(losses, lpips)
+        self._update(gradients, learning_rate)
+        self._stop_images(self._read(step, losses, lpips, gradients))
+
+    def report(self, clock: _Clock) -> StepReport:
+        """Report the latents after the update, of each image those of its best start."""
+        latents = self._parameters[0].detach()[self._best_rows]
+
+        def images() -> Tensor:
+            with torch.no_grad():
+                return self._problem.render(latents)
+
+        return StepReport(
+            step=clock.done,
+            steps=clock.steps,
+            loss=sum(self._losses) / len(self._losses),
+            losses=list(self._losses),
+            latents=latents,
+            eta_s=clock.eta_s(),
+            images=images,
+        )
+
+    def _measure(self) -> tuple[Tensor, Tensor | None]:
+        latents, *noise = self._parameters
+        return self._objective(self._problem.render(latents, noise or "const"))
+
+    def _remember(self, losses: Tensor, lpips: Tensor | None) -> None:
+        better = losses < self.best_losses
+        if lpips is not None and self._options.target_lpips is not None:
+            better |= lpips <= self._options.target_lpips
+        self.best_losses = torch.where(better, losses, self.best_losses)
+        for index, parameter in enumerate(self._parameters):
+            self.best[index] = _where(better, parameter.detach(), self.best[index])
+
+    def _update(self, gradients: tuple[Tensor, ...], learning_rate: float) -> None:
+        all_running = len(self.running) == len(self.history)
+        before = [] if all_running else [p.detach().clone() for p in self._parameters]
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self._optimizer.param_groups[0]["lr"] = learning_rate
+        self._optimizer.step()
+        if before:
+            running = torch.tensor([i in self.running for i in range(len(self.history))])
+            rows = running.repeat_interleave(self.starts).to(before[0].device)
+            for parameter, old in zip(self._parameters, before, strict=True):
+                parameter.data = _where(rows, parameter.data, old)
+
+    def _read(
+        self, step: int, losses: Tensor, lpips: Tensor | None, gradients: tuple[Tensor, ...]
+    ) -> list[tuple[float, float]]:
+        """Bring the numbers to the CPU in one transfer and check them: loss and LPIPS by row."""
+        sizes = torch.stack([gradient.flatten(1).abs().amax(dim=1) for gradient in gradients])
+        numbers = [losses, losses if lpips is None else lpips, sizes.sum(dim=0)]
+        rows = torch.stack(numbers, dim=1).tolist()
+        for row, (loss, _, size) in enumerate(rows):
+            if not (math.isfinite(loss) and math.isfinite(size)):
+                what = "gradient" if math.isfinite(loss) else "loss"
+                raise InversionDivergedError(
+                    f"the {what} of image {row // self.starts} is not finite at step {step}; "
+                    "try a lower learning_rate",
+                    step=step,
+                    image=row // self.starts,
+                )
+        return [(loss, lpips) for loss, lpips, _ in rows]
+
+    def _stop_images(self, rows: list[tuple[float, float]]) -> None:
+        target, patience = self._options.target_lpips, self._options.patience
+        best = [min(rows[i : i + self.starts]) for i in range(0, len(rows), self.starts)]
+        self._losses = [loss for loss, _ in best]
+        for image in sorted(self.running):
+            loss, lpips = best[image]
+            self.history[image].append(loss)
+            stalled_for = self._stalls[image].see(loss)
+            if target is not None and lpips <= target:
+                self.last_stop = "target"
+                self.running.discard(image)
+            elif patience and stalled_for >= patience:
+                self.last_stop = "plateau"
+                self.running.discard(image)
+
+
+class _Stall:
+    """Counts steps without progress of one image."""
+
+    def __init__(self) -> None:
+        self._level = math.inf
+        self._steps = 0
+
+    def see(self, loss: float) -> int:
+        if loss < self._level * (1 - _PROGRESS):
+            self._level, self._steps = loss, 0
+        else:
+            self._steps += 1
+        return self._steps
+
+
+_OPTIMIZERS: dict[str, Callable[[list[Tensor]], torch.optim.Optimizer]] = {
+    "adam": lambda parameters: torch.optim.Adam(parameters, fused=True),
+    "sgd": lambda parameters: torch.optim.SGD(parameters, fused=True),
+}
+
+
+def _noise_maps(generator: Generator, options: DescentOptions, n: int) -> list[Tensor]:
+    """Noise to optimise, or none; all rows start alike, whatever their place in the batch."""
+    if not options.noise_coefficient:
+        return []
+    seeded = torch.Generator().manual_seed(0)
+    maps = [torch.randn(1, 1, *shape, generator=seeded) for shape in generator.noise_shapes]
+    return [noise.to(generator.device).expand(n, -1, -1, -1) for noise in maps]
+
+
+def _best_rows(losses: Tensor, starts: int) -> Tensor:
+    """Of each image the row with the lowest loss."""
+    best = losses.reshape(-1, starts).argmin(dim=1)
+    return torch.arange(len(best), device=best.device) * starts + best
+
+
+def _where(mask: Tensor, tensor: Tensor, other: Tensor) -> Tensor:
+    """Take each image's part from `tensor` where its `[n]` mask is set, else from `other`."""
+    return torch.where(mask.reshape(-1, *[1] * (tensor.dim() - 1)), tensor, other)

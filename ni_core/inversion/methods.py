@@ -1,0 +1,111 @@
+"""The table of inversion methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ni_core.bundles.bundle import Bundle
+from ni_core.errors import UnknownMethodError
+from ni_core.inversion.descent import Descended
+from ni_core.inversion.optimize import OptimizeOptions, optimize
+from ni_core.inversion.options import OptionSchema, parse, schema_of
+
+AUTO = "auto"
+"""Stands for the best method a bundle has the parts for."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to invert.
+
+    Attributes:
+        name: As users write it.
+        meaning: One sentence for users.
+        needs: Parts a bundle must have.
+        options: Dataclass of its options.
+        run: `(bundle, images, options, *, on_step, start, first_step)` to the latents found.
+    """
+
+    name: str
+    meaning: str
+    needs: frozenset[str]
+    options: type[OptimizeOptions]
+    run: Callable[..., Descended]
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            name="optimize",
+            meaning="Gradient descent on the latent: slow, accurate, works with any generator.",
+            needs=frozenset({"generator", "trunk"}),
+            options=OptimizeOptions,
+            run=optimize,
+        ),
+    )
+}
+"""All methods, the best first: `auto` takes the first one available."""
+
+
+def available_methods(parts: Collection[str]) -> list[str]:
+    """Names of the methods that run on a bundle with these parts, the best first."""
+    return [name for name, method in METHODS.items() if method.needs <= set(parts)]
+
+
+def resolve_method(name: str, bundle: Bundle | Mapping[str, Any]) -> str:
+    """Return the method meant by a name.
+
+    Args:
+        name: A method, or `auto`.
+        bundle: A bundle, or its summary.
+
+    Raises:
+        UnknownMethodError: There is no such method, or the bundle lacks a part it needs.
+    """
+    if isinstance(bundle, Mapping):
+        model, available = str(bundle["name"]), list(bundle["methods"])
+    else:
+        model, available = bundle.name, available_methods(bundle.manifest.parts)
+    if name == AUTO and available:
+        return str(available[0])
+    if name in available:
+        return name
+    raise UnknownMethodError(
+        f"method {name!r} is not one of those of {model}: {', '.join([AUTO, *available])}",
+        value=name,
+        limit=[AUTO, *available],
+    )
+
+
+def parse_options(method: str, options: Mapping[str, object]) -> OptimizeOptions:
+    """Check the options of a method and fill in the defaults.
+
+    Args:
+        method: A name in `METHODS`.
+        options: Values by name; numbers may be texts, None stands for the default.
+
+    Raises:
+        InvalidOptionError: An unknown option, a wrong type or a value beyond its limits.
+        UnknownMethodError: There is no such method.
+    """
+    return parse(_method(method).options, options)
+
+
+def option_schema(method: str) -> list[OptionSchema]:
+    """List the options of a method with type, default, limits and meaning, as JSON values.
+
+    Raises:
+        UnknownMethodError: There is no such method.
+    """
+    return schema_of(_method(method).options)
+
+
+def _method(name: str) -> Method:
+    if name not in METHODS:
+        raise UnknownMethodError(
+            f"method {name!r} is not one of {', '.join(METHODS)}", value=name, limit=list(METHODS)
+        )
+    return METHODS[name]

@@ -1,0 +1,68 @@
+"""What an inversion tells while it runs and when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from ni_core.latents import Latent
+from ni_core.metrics import Metrics
+
+Stopped = Literal["steps", "budget", "target", "plateau"]
+"""Why a descent ended: all steps done, time used up, target LPIPS reached, no more progress."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """State after one step, for a callback.
+
+    Attributes:
+        step: Steps done, from 1; those before a resumed run count.
+        steps: Steps planned.
+        loss: Mean of `losses`.
+        losses: Loss of each image, measured before the step's update.
+        latents: The latents after the update, a copy, `[n, ...]` on the generator's device. A run
+            given these as `start` and `step` as `first_step` carries on from here.
+        eta_s: Seconds left at the present pace.
+        images: Renders the latents, `[n, 3, r, r]`; costs a synthesis.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    losses: list[float]
+    latents: Tensor
+    eta_s: float
+    images: Callable[[], Tensor]
+
+
+OnStep = Callable[[StepReport], None]
+"""Called after each step. What it raises ends the run and reaches the caller: so runs are ended."""
+
+
+@dataclass(frozen=True)
+class InversionResult:
+    """What an inversion found.
+
+    Attributes:
+        latents: One for each image, float32 on the CPU.
+        images: The generator's pictures of these latents, `[n, 3, r, r]`, not clipped.
+        metrics: Distance of each picture from its target.
+        history: Loss of each image at each step; an image that stopped early has a shorter list.
+        method: Name of the method that ran.
+        steps: Steps done, including those before a resumed run.
+        stopped: Why it ended.
+        seconds: Time taken.
+    """
+
+    latents: list[Latent]
+    images: Tensor
+    metrics: list[Metrics]
+    history: list[list[float]]
+    method: str
+    steps: int
+    stopped: Stopped
+    seconds: float

@@ -1,0 +1,1 @@
+"""How every shipped network was trained."""

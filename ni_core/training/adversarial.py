@@ -1,0 +1,268 @@
+"""Adversarial training of a StyleGAN2 as one object that can be saved and resumed exactly."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from ni_core.training.adversary import (
+    MIXED_WIDTH,
+    PixelCritic,
+    ProjectedCritic,
+    augment,
+    gradient_penalty,
+    hinge,
+)
+from ni_core.training.picture_set import Pictures
+from ni_core.training.regressor import Regressor
+
+CALIBRATION_PICTURES = 256
+"""Pictures that set the scales of the critic's taps and the generator's mean colour."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run depends on besides its pictures and its critic's features.
+
+    Attributes:
+        batch: Pictures per step.
+        generator_rate: Learning rate of the generator; per-parameter gains multiply it.
+        critic_rate: Learning rate of both critics. At equal rates the projected critic
+            falls behind and lets one-eyed faces pass.
+        settle: From so many pictures on, the rates are halved and styles are mixed.
+        pixel_coefficient: Weight of the pixel critic in the generator's loss.
+        penalty_coefficient: R1's gamma.
+        penalty_interval: Steps between two R1 penalties; each counts for all.
+        information_coefficient: Weight of reading z back from the picture's coarsest
+            features; keeps z visible (arXiv:1606.03657, without factors).
+        mixing: Probability of mixing two styles, after `settle`.
+        average: Half-life of the weight average in pictures; shorter at the start, a
+            twentieth of the pictures seen.
+        seed: Of weights, order, latents and augmentation.
+    """
+
+    batch: int = 16
+    generator_rate: float = 1e-3
+    critic_rate: float = 2e-3
+    settle: int = 200_000
+    pixel_coefficient: float = 0.6
+    penalty_coefficient: float = 0.3
+    penalty_interval: int = 16
+    information_coefficient: float = 0.1
+    mixing: float = 0.5
+    average: float = 10_000
+    pixel_widths: tuple[int, ...] = (32, 64, 128, 128)
+    seed: int = 1
+
+
+class AdversarialRun:
+    """Networks, optimisers and counter of one run.
+
+    The random numbers of a step depend on the seed and the step alone, so a resumed run
+    repeats an uninterrupted one bit by bit on the same machine and thread count.
+
+    Args:
+        config: The generator's architecture.
+        recipe: How to train.
+        pictures: Real pictures.
+        regressor: Frozen features for the projected critic.
+        device: Where to train.
+    """
+
+    def __init__(
+        self,
+        config: StyleGAN2Config,
+        recipe: Recipe,
+        pictures: Pictures,
+        regressor: Regressor,
+        device: torch.device,
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.pictures, self.device, self.seen = recipe, pictures, device, 0
+        self.generator = StyleGAN2(config)
+        regressor.to(device, torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.critic = ProjectedCritic(regressor)
+        self.pixel_critic = PixelCritic(config.resolution, recipe.pixel_widths)
+        self.reader = nn.Linear(MIXED_WIDTH * (config.resolution // 16) ** 2, config.z_dim)
+        for network in self._networks().values():
+            network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._start_from_data()
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.generator_optimiser = self._adam(
+            [self.generator, self.reader], self.generator.parameter_gains()
+        )
+        self.critic_optimiser = self._adam(
+            [self.critic, self.pixel_critic], self.pixel_critic.parameter_gains()
+        )
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {
+            "generator": self.generator,
+            "critic": self.critic,
+            "pixel_critic": self.pixel_critic,
+            "reader": self.reader,
+        }
+
+    @torch.no_grad()
+    def _start_from_data(self) -> None:
+        """Calibrate the critic; start RGB outputs faint and in the data's mean colour."""
+        n = min(CALIBRATION_PICTURES, len(self.pictures))
+        real = self.pictures.take(torch.arange(n), self.device)
+        self.critic.calibrate(real.bfloat16())
+        for to_rgb in self.generator.to_rgbs:
+            to_rgb.conv.weight.mul_(0.1)  # type: ignore[union-attr, operator]
+        self.generator.to_rgbs[0].bias.copy_(real.mean(dim=(0, 2, 3)))  # type: ignore[operator]
+
+    def _adam(self, networks: list[nn.Module], gains: dict[str, float]) -> torch.optim.Adam:
+        """Adam with the equalised learning rate as one parameter group per gain."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for network in networks:
+            for name, parameter in network.named_parameters():
+                if parameter.requires_grad:
+                    groups.setdefault(gains.get(name, 1.0), []).append(parameter)
+        return torch.optim.Adam(
+            [{"params": members, "gain": gain} for gain, members in groups.items()],
+            betas=(0.0, 0.99),
+            fused=True,
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last, calmer part of the training has begun."""
+        return self.seen >= self.recipe.settle
+
+    def step(self) -> dict[str, Tensor]:
+        """Train both sides on one batch.
+
+        Returns:
+            Losses by name, detached scalars.
+        """
+        number = self.seen // self.recipe.batch
+        random = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
+        self._set_rates()
+        indices = torch.randint(len(self.pictures), (self.recipe.batch,), generator=random)
+        real = _channels_last(self.pictures.take(indices, self.device))
+        z = torch.randn(self.recipe.batch, self.generator.z_dim, generator=random).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            fake = _channels_last(self.generator.synthesize(self._styles(z, random), noise="none"))
+            features = self.critic.project(_channels_last(augment(fake, random)))
+            with torch.no_grad():
+                real_features = self.critic.project(_channels_last(augment(real, random)))
+        losses = self._step_critics(
+            real, fake.detach(), real_features, [x.detach() for x in features]
+        )
+        losses |= self._step_generator(fake, features, z)
+        self.seen += self.recipe.batch
+        self._average_weights()
+        return losses
+
+    def _set_rates(self) -> None:
+        calm = 0.5 if self.settled else 1.0
+        for optimiser, rate in (
+            (self.generator_optimiser, self.recipe.generator_rate),
+            (self.critic_optimiser, self.recipe.critic_rate),
+        ):
+            for group in optimiser.param_groups:
+                group["lr"] = calm * rate * group["gain"]
+
+    def _styles(self, z: Tensor, random: torch.Generator) -> Tensor:
+        """Styles of the batch; after settling, some with the fine rows of another picture."""
+        w_plus = self.generator.broadcast(self.generator.map(z))
+        if not self.settled:
+            return w_plus
+        n, rows, _ = w_plus.shape
+        crossover = torch.randint(1, rows, (n, 1, 1), generator=random)
+        mixed = torch.rand(n, 1, 1, generator=random) < self.recipe.mixing
+        swap = mixed & (torch.arange(rows)[None, :, None] >= crossover)
+        return torch.where(swap.to(self.device), w_plus.roll(1, dims=0), w_plus)
+
+    def _step_critics(
+        self, real: Tensor, fake: Tensor, real_features: list[Tensor], fake_features: list[Tensor]
+    ) -> dict[str, Tensor]:
+        n, number = len(real), self.seen // self.recipe.batch
+        with torch.autocast(self.device.type, torch.bfloat16):
+            judged = self.critic.judge(
+                [torch.cat(pair) for pair in zip(real_features, fake_features, strict=True)]
+            )
+            scores = self.pixel_critic(torch.cat([real, fake]))
+        projected = hinge([s[:n] for s in judged], [s[n:] for s in judged])
+        pixel = functional.softplus(-scores[:n]).mean() + functional.softplus(scores[n:]).mean()
+        loss = projected + pixel
+        if number % self.recipe.penalty_interval == 0:
+            gamma = self.recipe.penalty_coefficient * self.recipe.penalty_interval / 2
+            loss = loss + gamma * gradient_penalty(self.pixel_critic, real)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic_optimiser.step()
+        return {"critic": projected.detach(), "pixel_critic": pixel.detach()}
+
+    def _step_generator(self, fake: Tensor, features: list[Tensor], z: Tensor) -> dict[str, Tensor]:
+        trained = [p for group in self.critic_optimiser.param_groups for p in group["params"]]
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            projected = -torch.stack([s.mean() for s in self.critic.judge(features)]).mean()
+            pixel = functional.softplus(-self.pixel_critic(fake)).mean()
+            read = self.reader(features[-1].flatten(1))
+        target = z * z.square().mean(dim=1, keepdim=True).rsqrt()
+        information = functional.mse_loss(read.float(), target)
+        loss = (
+            projected
+            + self.recipe.pixel_coefficient * pixel
+            + self.recipe.information_coefficient * information
+        )
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.generator_optimiser.step()
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        return {
+            "generator": projected.detach(),
+            "pixel_generator": pixel.detach(),
+            "information": information.detach(),
+        }
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        half_life = max(min(self.recipe.average, self.seen / 20), 500.0)
+        kept = 0.5 ** (self.recipe.batch / half_life)
+        pairs = zip(self.average.parameters(), self.generator.parameters(), strict=True)
+        for average, current in pairs:
+            average.lerp_(current, 1 - kept)
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """Pictures `[n, 3, r, r]` of the averaged weights; the same latents every time."""
+        random = torch.Generator().manual_seed(seed)
+        z = torch.randn(n, self.average.z_dim, generator=random).to(self.device)
+        w_plus = self.average.broadcast(self.average.map(z))
+        return torch.cat([self.average.synthesize(part, noise="none") for part in w_plus.split(32)])
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs, for `torch.save`."""
+        return {
+            "seen": self.seen,
+            "average": self.average.state_dict(),
+            "generator_optimiser": self.generator_optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+            **{name: network.state_dict() for name, network in self._networks().items()},
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.seen = state["seen"]
+        self.average.load_state_dict(state["average"])
+        self.generator_optimiser.load_state_dict(state["generator_optimiser"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        for name, network in self._networks().items():
+            network.load_state_dict(state[name])
+
+
+def _channels_last(pictures: Tensor) -> Tensor:
+    return pictures.contiguous(memory_format=torch.channels_last)

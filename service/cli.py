@@ -1,0 +1,117 @@
+"""The command `ni`. Commands import what they need when they run, so that help is instant."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata
+from typing import Protocol
+
+from service.commands import (
+    directions,
+    edit,
+    invert,
+    key,
+    models,
+    openapi,
+    serve,
+    strip,
+    up,
+    worker,
+)
+
+
+class Command(Protocol):
+    """A module that adds one command: its options, and `run` as its default."""
+
+    def add_to(self, commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None: ...
+
+
+COMMANDS: tuple[Command, ...] = (
+    up, serve, worker, invert, edit, directions, strip, models, key, openapi,
+)  # fmt: skip
+
+DELEGATED = {
+    "train": {
+        "portraits": ("ni_core.training.picture_set", "render a set of portraits"),
+        "generator": ("ni_core.training.generator", "train the generator of portraits"),
+        "features": ("ni_core.training.features", "train the perceptual trunk of portraits"),
+        "export": ("ni_core.training.export", "write a bundle from what training left"),
+    },
+    "evaluate": {
+        "generator": ("ni_core.evaluation.generator_report", "score a generator against renders"),
+    },
+}
+"""Commands whose own modules read the rest of the line: `main(arguments) -> exit code`."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of everything but the delegated commands, which it only lists."""
+    parser = argparse.ArgumentParser(
+        prog="ni",
+        description="Inversion and editing of pictures through pretrained GANs.",
+        epilog="`ni COMMAND --help` shows the options of a command.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"ni {metadata.version('neural-inversion')}"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_to(commands)
+    for group, members in DELEGATED.items():
+        text = "; ".join(f"{name}: {meaning}" for name, (_, meaning) in members.items())
+        sub = commands.add_parser(group, help=text, description=text)
+        sub.add_argument("what", choices=list(members))
+    return parser
+
+
+def delegate(arguments: Sequence[str]) -> Callable[[], int] | None:
+    """Return the call that runs a delegated command, or None if the line names none."""
+    match list(arguments):
+        case [str(group), str(name), *rest] if name in DELEGATED.get(group, {}):
+            module = DELEGATED[group][name][0]
+            return lambda: int(import_module(module).main(rest))
+    return None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; errors of the domain pass through."""
+    if call := delegate(arguments):
+        return call()
+    parsed = build_parser().parse_args(arguments)
+    return int(parsed.run(parsed))
+
+
+def mistake(error: Exception) -> str | None:
+    """Return what to tell the user about an error; None if it is ours, and needs its traceback."""
+    from pydantic import ValidationError
+
+    from ni_core.errors import NiError
+
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"setting NI_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}"
+    if isinstance(error, NiError | OSError):
+        return str(error)
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line. Returns its exit code; 2 is a mistake that the message names."""
+    try:
+        return run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        message = mistake(error)
+        if message is None:
+            raise
+        print(f"ni: {message}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

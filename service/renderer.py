@@ -1,0 +1,139 @@
+"""Micro-batches: edits that arrive while one batch is rendered become the next batch.
+
+One thread renders. Nothing waits for company: the first request of a quiet time is rendered at
+once, and those that come meanwhile go together. Bundles are grouped, never mixed.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ni_core.bundles import Bundle
+from service.errors import BusyError
+from service.metrics import Metrics
+
+logger = logging.getLogger("service")
+
+RETRY_AFTER_S = 1
+"""What a client is told to wait, in seconds, when too many edits wait."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    bundle: Bundle
+    latent: Tensor
+    future: Future[Tensor] = field(default_factory=Future)
+
+
+class Renderer:
+    """Renders latents in one thread of its own, in batches."""
+
+    def __init__(
+        self, metrics: Metrics, *, max_batch: int = 16, queue_limit: int = 256, threads: int = 0
+    ) -> None:
+        self._metrics = metrics
+        self._max_batch = max_batch
+        self._queue_limit = queue_limit
+        self._threads = threads
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="renderer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Render what waits, then end the thread."""
+        self._closed = True
+        if self._thread.is_alive():
+            self._orders.put(None)
+            self._thread.join()
+
+    def submit(self, bundle: Bundle, latent: Tensor) -> Future[Tensor]:
+        """Order one picture.
+
+        Args:
+            bundle: Whose generator renders it.
+            latent: What `generator.synthesize` takes, without the batch dimension.
+
+        Returns:
+            A future of the picture `[3, h, w]`, on the CPU.
+
+        Raises:
+            BusyError: As many orders wait as are allowed, or the service is stopping.
+        """
+        waiting = self._orders.qsize()
+        if waiting >= self._queue_limit or self._closed:
+            raise BusyError(
+                f"{waiting} edits wait and the limit is {self._queue_limit}",
+                retry_after_s=RETRY_AFTER_S,
+                value=waiting,
+                limit=self._queue_limit,
+            )
+        order = _Order(bundle, latent)
+        self._orders.put(order)
+        return order.future
+
+    def _run(self) -> None:
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        while True:
+            orders, last = self._next_orders()
+            for group in _by_bundle(orders):
+                self._render(group)
+            if last:
+                return
+
+    def _next_orders(self) -> tuple[list[_Order], bool]:
+        """Wait for one order, then take what else is there; the flag says it was the last."""
+        orders: list[_Order] = []
+        take: Callable[[], _Order | None] = self._orders.get
+        while len(orders) < self._max_batch:
+            try:
+                order = take()
+            except queue.Empty:
+                break
+            if order is None:
+                return orders, True
+            if order.future.set_running_or_notify_cancel():
+                orders.append(order)
+            take = self._orders.get_nowait
+        return orders, False
+
+    def _render(self, orders: Sequence[_Order]) -> None:
+        bundle = orders[0].bundle
+        started_s = time.perf_counter()
+        try:
+            images = _synthesize(bundle, [order.latent for order in orders])
+        except Exception as error:
+            logger.exception("a batch of %d could not be rendered", len(orders))
+            for order in orders:
+                order.future.set_exception(error)
+            return
+        for order, image in zip(orders, images, strict=True):
+            order.future.set_result(image)
+        self._metrics.render_seconds.labels(bundle.name).observe(time.perf_counter() - started_s)
+        self._metrics.batch_size.observe(len(orders))
+        self._metrics.edits.labels(bundle.name).inc(len(orders))
+
+
+@torch.inference_mode()
+def _synthesize(bundle: Bundle, latents: Sequence[Tensor]) -> Tensor:
+    batch = torch.stack(list(latents)).to(bundle.generator.device)
+    return bundle.generator.synthesize(batch, noise="const").float().cpu()
+
+
+def _by_bundle(orders: Sequence[_Order]) -> list[list[_Order]]:
+    groups: dict[int, list[_Order]] = {}
+    for order in orders:
+        groups.setdefault(id(order.bundle), []).append(order)
+    return list(groups.values())

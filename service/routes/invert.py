@@ -1,0 +1,123 @@
+"""A picture in, a job out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from ni_core.errors import SpaceNotAvailableError
+from ni_core.images import decode_image, encode_image, fit
+from ni_core.inversion import parse_options, resolve_method
+from service.answers import problems
+from service.dependencies import Services, ServicesDep
+from service.invert_body import REQUEST_BODY
+from service.preferences import preferred_wait_s
+from service.schemas import JobAnswer
+from service.uploads import Upload, read_upload
+from service.views import job_answer
+from worker.contracts import InversionRequest, JobRecord
+
+router = APIRouter(tags=["invert"])
+
+FIRST_POLL_S = 0.02
+LONGEST_POLL_S = 0.25
+"""Seconds between two looks at a job somebody waits for: short at first."""
+RETRY_AFTER_S = 1
+"""What a client that polls is told to wait, in seconds."""
+
+
+@router.post(
+    "/invert",
+    status_code=202,
+    summary="Invert pictures",
+    response_model=JobAnswer,
+    responses={
+        200: {"model": JobAnswer, "description": "Done: known already, or waited for."},
+        202: {"description": "Accepted; `Location` is the job."},
+        **problems(400, 401, 404, 413, 415, 422, 503),
+    },
+    openapi_extra={"requestBody": REQUEST_BODY},
+)
+async def create_inversion(
+    request: Request,
+    services: ServicesDep,
+    response: Response,
+    prefer: Annotated[
+        str | None, Header(max_length=200, description="`wait=N`: answer when done, within N s.")
+    ] = None,
+) -> JobAnswer:
+    """Find the latents that regenerate the pictures; several are optimised as one batch.
+
+    Sending the same pictures and options again is safe: it joins the job that does or did this
+    work, and answers 200 at once where the latents are still stored.
+    """
+    upload = await read_upload(
+        request,
+        file_field="image",
+        max_files=services.settings.max_batch_images,
+        bare=("image/*", "application/octet-stream"),
+    )
+    record = await services.run(_enqueue, services, upload)
+    wait_s = preferred_wait_s(prefer, services.settings.prefer_wait_limit_s)
+    if wait_s and not record.finished:
+        record = await _finished(services, record, wait_s)
+        response.headers["Preference-Applied"] = f"wait={wait_s:g}"
+    response.headers["Location"] = f"/jobs/{record.id}"
+    if record.finished:
+        response.status_code = 200
+    else:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return job_answer(record)
+
+
+def _enqueue(services: Services, upload: Upload) -> JobRecord:
+    """Check the cheap things first, then decode: a worker never sees a bad picture."""
+    fields = dict(upload.fields)
+    name = fields.pop("model", "") or services.settings.default_model
+    summary = services.models.summary(name)
+    method = resolve_method(fields.pop("method", "auto"), summary)
+    options = parse_options(method, fields)
+    _require_space(options.space, summary["spaces"], name)
+    pictures = [_normalised(services, data, summary["resolution"]) for data in upload.files]
+    return services.queue.enqueue(
+        InversionRequest(
+            model=name,
+            generator=summary["fingerprint"],
+            method=method,
+            options=asdict(options),
+            images=tuple(services.store.put_image(picture) for picture in pictures),
+        )
+    )
+
+
+def _normalised(services: Services, data: bytes, resolution: int) -> bytes:
+    """The picture as the worker gets it: upright RGB at the model's size, PNG."""
+    image = decode_image(data, max_pixels=services.settings.max_image_px, short_side=resolution)
+    return encode_image(fit(image, resolution), "png")
+
+
+def _require_space(space: str, available: list[str], model: str) -> None:
+    if space not in available:
+        raise SpaceNotAvailableError(
+            f"space {space!r} is not one of those of {model}: {', '.join(available)}",
+            value=space,
+            limit=available,
+        )
+
+
+async def _finished(services: Services, record: JobRecord, wait_s: float) -> JobRecord:
+    """The job once it is finished, or as it is when the time is over. Holds no thread."""
+    deadline_s = time.monotonic() + wait_s
+    pause_s = FIRST_POLL_S
+    while not record.finished and not services.readiness.draining:
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            break
+        await asyncio.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
+        record = await services.run(services.store.read_job, record.id)
+    return record

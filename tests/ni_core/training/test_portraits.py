@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+from ni_core.training.portraits import (
+    FACTOR_NAMES,
+    FACTORS,
+    Factor,
+    column,
+    factors_at,
+    neutral_factors,
+    render,
+    sample_factors,
+)
+
+SIDE = 32
+
+
+def changed(name: str, low: float, high: float, **fixed: float) -> torch.Tensor:
+    """How much each pixel `[r, r]` of a neutral portrait changes with one factor."""
+    factors = neutral_factors(2)
+    for other, value in fixed.items():
+        factors[:, column(other)] = value
+    factors[:, column(name)] = torch.tensor([low, high])
+    first, second = render(factors, SIDE)
+    return (first - second).abs().mean(dim=0)
+
+
+def test_a_picture_has_the_same_factors_in_any_batch() -> None:
+    together = sample_factors(3, 100, 50)
+    assert torch.equal(together[20:30], sample_factors(3, 120, 10))
+    assert torch.equal(together[[40, 7]], factors_at(3, torch.tensor([140, 107])))
+
+
+def test_streams_of_different_seeds_differ() -> None:
+    assert not torch.equal(sample_factors(1, 0, 4), sample_factors(2, 0, 4))
+
+
+def test_factors_keep_to_their_ranges_and_fill_them() -> None:
+    drawn = sample_factors(0, 0, 4000)
+    for index, factor in enumerate(FACTORS):
+        values = drawn[:, index]
+        assert factor.low <= values.min() and values.max() <= factor.high
+        assert values.max() - values.min() > 0.95 * (factor.high - factor.low)
+
+
+def test_laws_have_their_shares() -> None:
+    drawn = sample_factors(0, 0, 4000)
+    assert (drawn[:, column("glasses")] == 1).float().mean() == pytest.approx(0.4, abs=0.03)
+    assert (drawn[:, column("beard")] == 0).float().mean() == pytest.approx(0.5, abs=0.03)
+    assert drawn[:, column("yaw")].mean() == pytest.approx(0, abs=0.03)
+
+
+def test_an_unknown_factor_is_named_in_the_error() -> None:
+    with pytest.raises(ValueError, match="'age'"):
+        column("age")
+
+
+def test_a_picture_does_not_depend_on_its_batch() -> None:
+    factors = sample_factors(5, 0, 20)
+    pictures = render(factors, SIDE)
+    assert pictures.shape == (20, 3, SIDE, SIDE)
+    assert pictures.min() >= -1 and pictures.max() <= 1
+    torch.testing.assert_close(render(factors[13:14], SIDE), pictures[13:14], atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("factor", FACTORS, ids=FACTOR_NAMES)
+def test_every_factor_changes_the_picture(factor: Factor) -> None:
+    fixed = {} if factor.name == "light_warmth" else {"light_contrast": 0.5}
+    assert changed(factor.name, factor.low, factor.high, **fixed).max() > 0.05
+
+
+def test_background_changes_the_corners_and_not_the_face() -> None:
+    change = changed("background_light", 0, 1)
+    assert change[:3, :3].mean() > 0.3
+    assert change[14:20, 12:20].max() == 0
+
+
+def test_glasses_change_the_eyes_and_not_the_clothes() -> None:
+    change = changed("glasses", 0, 1)
+    assert change[10:18, 8:24].mean() > 0.03
+    assert change[-3:].max() < 1e-6
+
+
+def test_an_open_mouth_changes_the_lower_face_and_not_the_background() -> None:
+    change = changed("mouth_open", 0, 1)
+    assert change[18:26, 11:21].mean() > 0.02
+    assert change[:4, :4].max() == 0
+
+
+def test_yaw_turns_the_mouth_to_its_side() -> None:
+    factors = neutral_factors(2)
+    factors[:, column("yaw")] = torch.tensor([-0.8, 0.8])
+    open_mouth = factors.clone()
+    open_mouth[:, column("mouth_open")] = 1
+    change = (render(factors, SIDE) - render(open_mouth, SIDE)).square().mean(dim=1)
+    columns = torch.arange(SIDE).float()
+    left, right = (change.sum(dim=1) * columns).sum(dim=1) / change.sum(dim=(1, 2))
+    assert left + 3 < right
+
+
+def test_light_comes_from_the_side_its_azimuth_names() -> None:
+    factors = neutral_factors(2)
+    factors[:, column("light_azimuth")] = torch.tensor([-1.2, 1.2])
+    from_left, from_right = render(factors, SIDE)
+    half = SIDE // 2
+    face = slice(12, 22)
+    assert from_left[:, face, 9:half].mean() > from_left[:, face, half:23].mean() + 0.1
+    assert from_right[:, face, half:23].mean() > from_right[:, face, 9:half].mean() + 0.1

@@ -1,0 +1,1 @@
+"""Jobs between the web service and the science: contracts, store, queue, worker, watchdog."""
