@@ -19,7 +19,7 @@ ARGS ?=
 # Few numeric threads: more only fight each other on small tensors, and timings repeat.
 test bench: export OMP_NUM_THREADS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c requirements.lock
-PROGRESS := sed -un -e 's/^Collecting \([^ ]*\).*/  \1/p' -e '/^Successfully/p' -e '/WARNING/p'
+PROGRESS := sed -un -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^\(Installing\) .*/\1 .../p'
 
 .PHONY: help up test lint format bench openapi lock install install-test clean
 

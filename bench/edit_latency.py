@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,7 +62,7 @@ def show_latency(generator: Generator, slider: Slider, edits: int) -> None:
     edit = slider.connect()
     w_plus = random_w_plus(generator, 1)
     for _ in range(ROUNDS):
-        bare += times_s(lambda: synthesize(generator, w_plus), edits // ROUNDS)
+        bare += times_s(partial(synthesize, generator, w_plus), edits // ROUNDS)
         served += times_s(edit, edits // ROUNDS)
     reference, whole = (statistics.median(times) * 1000 for times in (bare, served))
     print(f"bare synthesis, p50        {reference:8.2f} ms   1.00")
@@ -76,16 +77,15 @@ def show_throughput(generator: Generator, slider: Slider, edits: int, clients: i
     for _ in range(3):
         for size in BATCHES:
             w_plus = random_w_plus(generator, size)
-            times = times_s(lambda w_plus=w_plus: synthesize(generator, w_plus), 5)
+            times = times_s(partial(synthesize, generator, w_plus), 5)
             rates[size].append(size / statistics.median(times))
         served.append(rate_of(slider, clients, edits))
     medians = {size: statistics.median(found) for size, found in rates.items()}
     best = max(medians, key=lambda size: medians[size])
     rate = statistics.median(served)
     print(f"best synthesis, batch {best:<2}   {medians[best]:8.1f} /s   1.00")
-    print(
-        f"POST /edit, {clients} clients     {rate:8.1f} /s   {rate / medians[best]:.2f}, goal >= 0.7"
-    )
+    ratio = rate / medians[best]
+    print(f"POST /edit, {clients} clients     {rate:8.1f} /s   {ratio:.2f}   goal >= 0.7")
 
 
 def rate_of(slider: Slider, clients: int, edits: int) -> float:
@@ -174,7 +174,8 @@ def serving(model: str, model_dir: Path | None) -> Iterator[int]:
         redis = redis_command(find_redis_server(), path, folder, folder / "redis.log")
         start(stack, redis, {})
         wait_for(lambda: answers_ping(path))
-        port = free_port()
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
         environment = {
             "NI_REDIS_URL": f"unix://{path}",
             "NI_DEFAULT_MODEL": model,
@@ -184,16 +185,19 @@ def serving(model: str, model_dir: Path | None) -> Iterator[int]:
         }
         if model_dir is not None:
             environment["NI_MODEL_DIR"] = str(model_dir)
-        serve = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
-        start(stack, serve, environment)
+        serve = [sys.executable, "-m", "service.cli", "serve", "--fd", str(listener.fileno())]
+        start(stack, serve, environment, listener.fileno())
         wait_for(lambda: is_ready(port))
         yield port
 
 
-def start(stack: contextlib.ExitStack, command: list[str], environment: dict[str, str]) -> None:
+def start(
+    stack: contextlib.ExitStack, command: list[str], environment: dict[str, str], *inherited: int
+) -> None:
     process = subprocess.Popen(
         command,
         env={**os.environ, **environment},
+        pass_fds=inherited,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -218,13 +222,6 @@ def wait_for(ready: Callable[[], bool], timeout_s: float = 180) -> None:
         if time.monotonic() > deadline_s:
             raise SystemExit("the service does not start")
         time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

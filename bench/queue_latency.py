@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def requests(
 def timed(queue: JobQueue, request: InversionRequest) -> tuple[float, float]:
     """Milliseconds from acceptance to the first step, and of one step."""
     record = queue.enqueue(request)
-    wait_for(lambda: queue.store.read_job(record.id).finished)
+    wait_for(lambda: queue.store.read_job(record.id).finished, pause_s=0.1)
     done: JobRecord = queue.store.read_job(record.id)
     assert done.status == "succeeded", done.error
     events = [event for event in queue.store.events(record.id) if event.name == "progress"]
@@ -169,13 +169,12 @@ def worker_of(settings: Settings, store: Store) -> Iterator[None]:
         process.wait()
 
 
-def wait_for(ready: object, timeout_s: float = 300.0) -> None:
-    assert callable(ready)
+def wait_for(ready: Callable[[], bool], *, pause_s: float = 0.01, timeout_s: float = 300.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not ready():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not ready after {timeout_s:g} s")
-        time.sleep(0.005)
+        time.sleep(pause_s)  # rarely: the worker needs the processor
 
 
 if __name__ == "__main__":

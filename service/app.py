@@ -27,8 +27,9 @@ from worker.watchdog import Watchdog
 VERSION = "0.1.0"
 ROUTERS = tuple(
     resource.router
-    for resource in (invert, jobs, latents, directions, edit, models, health, problems)
+    for resource in (edit, invert, jobs, latents, directions, models, health, problems)
 )
+"""Matched in this order: first what a slider calls."""
 STUDIO = Path(__file__).parent / "studio"
 STUDIO_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
@@ -85,6 +86,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if watchdog:
             await services.run(watchdog.stop)
         services.threads.shutdown()
+        services.decoders.shutdown()
         services.store.redis.close()
         signals.restore()
 

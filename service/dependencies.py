@@ -15,6 +15,8 @@ from fastapi import Depends, Request
 from torch import Tensor
 
 from ni_core.bundles import Bundle, ModelCache
+from ni_core.images import encode_image
+from service.answers import ImageFormat
 from service.metrics import Metrics
 from service.readiness import Readiness
 from service.renderer import Renderer
@@ -29,6 +31,8 @@ T = TypeVar("T")
 
 THREADS = 16
 """Threads that wait for Redis or turn pictures into bytes; one that waits costs nothing."""
+DECODERS = 2
+"""Threads for uploads, apart from the others: no edit waits behind a large photo."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,28 @@ class Services:
     metrics: Metrics
     readiness: Readiness
     threads: ThreadPoolExecutor
+    decoders: ThreadPoolExecutor
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what blocks in a thread, off the event loop."""
         bound = functools.partial(call, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self.threads, bound)
 
+    async def run_upload(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what may take seconds, as decoding a large photo does."""
+        bound = functools.partial(call, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, bound)
+
     async def render(self, bundle: Bundle, latent: Tensor) -> Tensor:
         """Have one picture rendered, together with others that are asked for meanwhile."""
         return await asyncio.wrap_future(self.renderer.submit(bundle, latent))
+
+    async def picture(
+        self, prepare: Callable[[], tuple[Bundle, Tensor, T]], format: ImageFormat
+    ) -> tuple[T, bytes]:
+        """Have one picture prepared, rendered and encoded; see `Renderer.pipe`."""
+        encode = functools.partial(encode_image, format=format)
+        return await asyncio.wrap_future(self.renderer.pipe(prepare, encode, self.threads))
 
 
 def build_services(settings: ServiceSettings) -> Services:
@@ -82,6 +99,7 @@ def build_services(settings: ServiceSettings) -> Services:
         metrics=metrics,
         readiness=Readiness(lambda: _warm_up(models, renderer, settings.default_model)),
         threads=ThreadPoolExecutor(min(THREADS, 4 * (os.cpu_count() or 1)), "service"),
+        decoders=ThreadPoolExecutor(DECODERS, "decode"),
     )
 
 

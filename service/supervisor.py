@@ -28,7 +28,8 @@ from service.welcome import welcome
 
 POLL_S = 0.1
 REDIS_START_S = 30.0
-READY_S = 180.0
+READY_S = 600.0
+"""Seconds for the first answer: a busy machine with a cold disk takes minutes to load PyTorch."""
 GRACE_S = 15.0
 """Seconds that a child may take to finish what it does after a stop signal."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -122,6 +123,7 @@ class Supervisor:
             path = stack.enter_context(socket_path(self.directory))
             stack.callback(self._stop)
             self._start_redis(path)
+            say("Starting: loads PyTorch and the model.")
             self._start_python(listener)
             address = address_of(listener)
             if self._await_ready(address):

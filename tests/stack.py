@@ -10,7 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
-START_S = 120.0
+START_S = 240.0
 STOP_S = 40.0
 MARK = "NI_TEST_MARK"
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ni_core.errors import InversionDivergedError
 from ni_core.generators import Generator, Noise, Space, to_synthesis_input
+from ni_core.inversion.coordinates import Coordinates
 from ni_core.inversion.options import option
 from ni_core.inversion.report import OnStep, StepReport, Stopped
 from ni_core.objectives import Objective, noise_regularity
@@ -26,6 +27,9 @@ _RAMP_DOWN = 0.25
 
 _TRIAL_PART = 0.1
 """Part of the run in which all starting points of an image are tried."""
+
+_APART_RATE = 0.3
+"""Factor of the learning rate where rows of W+ move apart: all of them act on one picture."""
 
 _PROGRESS = 1e-3
 """A loss must fall by this part to count as progress against `patience`."""
@@ -52,11 +56,22 @@ class DescentOptions:
     optimizer: str = option(
         "adam", "Adam, or plain gradient descent.", type=str, choices=("adam", "sgd")
     )
-    learning_rate: float = option(0.1, "Learning rate.", minimum=1e-6, maximum=1000)
+    learning_rate: float = option(
+        0.3,
+        "Learning rate; in w and w+ the unit is the spread of mapped latents.",
+        minimum=1e-6,
+        maximum=1000,
+    )
     ramp: bool = option(
         True,
         "Raise the learning rate over the first 5 % of the run, lower it over the last 25 %.",
         type=bool,
+    )
+    shared_part: float = option(
+        0.5,
+        "Part of the run in which the rows of w+ move as one w, before each goes its own way.",
+        minimum=0,
+        maximum=1,
     )
     noise_coefficient: float = option(
         0.0,
@@ -73,6 +88,7 @@ class Problem:
     generator: Generator
     space: Space
     objective: Objective
+    coordinates: Coordinates = field(default_factory=Coordinates)
 
     def render(self, latents: Tensor, noise: Noise = "const") -> Tensor:
         """Latents `[n, ...]` to images `[n, 3, r, r]`."""
@@ -129,7 +145,8 @@ def descend(
     trial_steps = max(1, round(options.steps * _TRIAL_PART))
     stopped: Stopped = "steps"
     for step in range(first_step + 1, options.steps + 1):
-        descent.step(step, options.learning_rate * clock.ramp(step))
+        rate = options.learning_rate * clock.ramp(step) * clock.apart(step, descent.shared_steps)
+        descent.step(step, rate)
         clock.done = step
         if on_step is not None:
             on_step(descent.report(clock))
@@ -142,7 +159,8 @@ def descend(
         if descent.starts > 1 and step >= first_step + trial_steps:
             descent = descent.narrowed()
     descent = descent.narrowed()
-    return Descended(descent.best[0], descent.best_losses, descent.history, clock.done, stopped)
+    latents = problem.coordinates.to_latents(descent.best[0])
+    return Descended(latents, descent.best_losses, descent.history, clock.done, stopped)
 
 
 class _Clock:
@@ -170,6 +188,12 @@ class _Clock:
         up = min(1.0, step / (_RAMP_UP * self.steps))
         return up * (0.5 - 0.5 * math.cos(math.pi * down))
 
+    def apart(self, step: int, shared_steps: int) -> float:
+        """Factor of the learning rate once the rows of W+ move apart; it rises from 0 anew."""
+        if step <= shared_steps:
+            return 1.0
+        return _APART_RATE * min(1.0, (step - shared_steps) / (_RAMP_UP * self.steps))
+
     def is_up(self) -> bool:
         """Whether one more step would exceed the budget."""
         budget = self._options.budget_seconds
@@ -189,7 +213,7 @@ class _Clock:
 
 
 class _Descent:
-    """The latents on their way, and the best seen of each.
+    """The latents on their way, in the problem's coordinates, and the best seen of each.
 
     Rows are latents; `starts` rows in a row belong to one image.
     """
@@ -215,12 +239,15 @@ class _Descent:
         self._optimizer = _OPTIMIZERS[options.optimizer](self._parameters)
         self._stalls = [_Stall() for _ in history]
         self._losses = [math.inf for _ in history]
+        shared_part = options.shared_part if problem.space == "w+" else 1.0
+        self.shared_steps = round(shared_part * options.steps)
         self._best_rows = _best_rows(self.best_losses, starts)
 
     @classmethod
     def of(cls, problem: Problem, start: Tensor, options: DescentOptions, starts: int) -> _Descent:
         """Begin from latents `[n * starts, ...]`."""
-        parameters = [start, *_noise_maps(problem.generator, options, len(start))]
+        v = problem.coordinates.from_latents(start)
+        parameters = [v, *_noise_maps(problem.generator, options, len(start))]
         return cls(problem, parameters, options, starts, [[] for _ in range(len(start) // starts)])
 
     def narrowed(self) -> _Descent:
@@ -243,15 +270,27 @@ class _Descent:
             irregularity = noise_regularity(self._parameters[1:])
             regularised = losses + self._options.noise_coefficient * irregularity
         gradients = torch.autograd.grad(regularised.sum(), self._parameters)
+        if self._problem.space == "w+":
+            gradients = self._share(gradients, step)
         losses = losses.detach()
         self._best_rows = _best_rows(losses, self.starts)
         self._remember(losses, lpips)
         self._update(gradients, learning_rate)
         self._stop_images(self._read(step, losses, lpips, gradients))
 
+    def _share(self, gradients: tuple[Tensor, ...], step: int) -> tuple[Tensor, ...]:
+        """In the shared part of the run give all rows of W+ the same gradient."""
+        rows, *others = gradients
+        if step <= self.shared_steps:
+            rows = rows.mean(dim=1, keepdim=True).expand_as(rows)
+        elif step == self.shared_steps + 1:
+            self._optimizer = _OPTIMIZERS[self._options.optimizer](self._parameters)
+        return (rows, *others)
+
     def report(self, clock: _Clock) -> StepReport:
         """Report the latents after the update, of each image those of its best start."""
-        latents = self._parameters[0].detach()[self._best_rows]
+        v = self._parameters[0].detach()[self._best_rows]
+        latents = self._problem.coordinates.to_latents(v)
 
         def images() -> Tensor:
             with torch.no_grad():
@@ -268,7 +307,8 @@ class _Descent:
         )
 
     def _measure(self) -> tuple[Tensor, Tensor | None]:
-        latents, *noise = self._parameters
+        v, *noise = self._parameters
+        latents = self._problem.coordinates.to_latents(v)
         return self._objective(self._problem.render(latents, noise or "const"))
 
     def _remember(self, losses: Tensor, lpips: Tensor | None) -> None:
@@ -283,7 +323,7 @@ class _Descent:
         all_running = len(self.running) == len(self.history)
         before = [] if all_running else [p.detach().clone() for p in self._parameters]
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = gradient.contiguous()  # fused optimisers misread views
         self._optimizer.param_groups[0]["lr"] = learning_rate
         self._optimizer.step()
         if before:

@@ -2,12 +2,13 @@
 
 Source: Image2StyleGAN, arXiv:1904.03189, and the projection of StyleGAN2, arXiv:1912.04958.
 Differs: a batch gives a result for each image, the best latent on the way rather than the last;
-several starting points can be tried; no noise is added to the latent.
+several starting points can be tried; it moves in whitened coordinates; no noise is added to the
+latent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from ni_core.bundles.bundle import Bundle
 from ni_core.errors import InvalidOptionError
 from ni_core.generators import Generator, Space, require_space
+from ni_core.inversion.coordinates import coordinates_of
 from ni_core.inversion.descent import Descended, DescentOptions, Problem, descend
 from ni_core.inversion.options import option
 from ni_core.inversion.report import OnStep
@@ -25,8 +27,6 @@ _STARTS_IN_Z = 4
 
 _START_PSI = 0.7
 """Truncation of random starting points in W, which keeps them near good pictures."""
-
-_SPREAD_SAMPLES = 1024
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ def optimize(
         mse_coefficient=options.mse_coefficient,
         lpips_coefficient=options.lpips_coefficient,
     )
-    problem = Problem(generator, space, objective)
-    options = replace(options, learning_rate=options.learning_rate * _unit(bundle, space))
+    problem = Problem(generator, space, objective, coordinates_of(bundle, space))
     starts = options.starts or (_STARTS_IN_Z if space == "z" else 1)
     if start is None:
         points = starting_points(generator, space, starts, options.seed)
@@ -114,24 +113,6 @@ def starting_points(generator: Generator, space: Space, count: int, seed: int) -
         w = generator.w_avg.lerp(generator.map(z), _START_PSI)
     w[0] = generator.w_avg
     return w if space == "w" else generator.broadcast(w)
-
-
-def _unit(bundle: Bundle, space: Space) -> float:
-    """Length by which the learning rate is measured, so that it suits any generator.
-
-    In W it is the standard deviation of mapped latents around their mean, in Z it is 1.
-    """
-    if space == "z":
-        return 1.0
-
-    def spread() -> float:
-        generator = bundle.generator
-        seeded = torch.Generator().manual_seed(0)
-        z = torch.randn(_SPREAD_SAMPLES, generator.z_dim, generator=seeded)
-        with torch.no_grad():
-            return float(generator.map(z.to(generator.device)).std(dim=0).square().mean().sqrt())
-
-    return bundle.memo.get("w spread", spread)
 
 
 def _check_coefficients(options: OptimizeOptions) -> None:

@@ -33,10 +33,10 @@ class Recipe:
     Attributes:
         batch: Pictures per step.
         generator_rate: Learning rate of the generator; per-parameter gains multiply it.
-        critic_rate: Learning rate of both critics. At equal rates the projected critic
-            falls behind and lets one-eyed faces pass.
+        critic_rate: Learning rate of both critics.
         settle: From so many pictures on, the rates are halved and styles are mixed.
-        pixel_coefficient: Weight of the pixel critic in the generator's loss.
+        pixel_coefficient: Weight of the pixel critic in the generator's loss; 2 makes
+            its gradient about as long as the projected critic's.
         penalty_coefficient: R1's gamma.
         penalty_interval: Steps between two R1 penalties; each counts for all.
         information_coefficient: Weight of reading z back from the picture's coarsest
@@ -44,14 +44,15 @@ class Recipe:
         mixing: Probability of mixing two styles, after `settle`.
         average: Half-life of the weight average in pictures; shorter at the start, a
             twentieth of the pictures seen.
+        pixel_widths: Channels of the pixel critic from half the resolution down to 4 px.
         seed: Of weights, order, latents and augmentation.
     """
 
     batch: int = 16
-    generator_rate: float = 1e-3
+    generator_rate: float = 1.5e-3
     critic_rate: float = 2e-3
-    settle: int = 200_000
-    pixel_coefficient: float = 0.6
+    settle: int = 160_000
+    pixel_coefficient: float = 2.0
     penalty_coefficient: float = 0.3
     penalty_interval: int = 16
     information_coefficient: float = 0.1

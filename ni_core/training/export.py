@@ -48,6 +48,7 @@ def export_generator(weights: dict[str, Tensor], path: Path, *, seed: int) -> No
     stored = {name: value.half().contiguous() for name, value in generator.state_dict().items()}
     stored["w_avg"] = average_w(generator.eval(), seed=seed)
     save_file(stored, path)
+    path.chmod(0o644)
 
 
 def manifest(*, training: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:

@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--generator-rate", type=float, default=RECIPE.generator_rate)
     parser.add_argument("--critic-rate", type=float, default=RECIPE.critic_rate)
     parser.add_argument("--pixel-coefficient", type=float, default=RECIPE.pixel_coefficient)
+    parser.add_argument("--mixing", type=float, default=RECIPE.mixing)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", type=Path, help="checkpoint to continue from")
     parser.add_argument("--checkpoint-s", type=float, default=300)
@@ -149,6 +150,7 @@ def main(arguments: list[str]) -> int:
         generator_rate=options.generator_rate,
         critic_rate=options.critic_rate,
         pixel_coefficient=options.pixel_coefficient,
+        mixing=options.mixing,
         settle=options.settle,
         seed=options.seed,
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from torch import Tensor, stack
 
+from ni_core.bundles import Bundle
 from ni_core.images import MEDIA_TYPES, animate, encode_image, grid
 from service.answers import FORMATS, IMAGE_CONTENT, problems
 from service.dependencies import Services, ServicesDep
@@ -61,10 +63,8 @@ async def create_edit(body: EditBody, request: Request, services: ServicesDep) -
     """
     media_type = negotiate(request.headers.get("accept"), EDIT_TYPES)
     _check_number(len(body.weights), services.settings.max_edit_weights, "weights")
-    scene, latent, record = await services.run(_prepare_edit, services, body)
-    image = await services.render(scene.bundle, latent)
     format = FORMATS.get(media_type, "png")
-    content = await services.run(encode_image, image, format)
+    record, content = await services.picture(partial(_prepare_edit, services, body), format)
     headers = _saved_headers(record)
     if media_type == JSON:
         answer = _json_answer(content, format, record)
@@ -105,7 +105,7 @@ def _check_number(value: int, limit: int, field: str) -> None:
         )
 
 
-def _prepare_edit(services: Services, body: EditBody) -> tuple[Scene, Tensor, LatentRecord | None]:
+def _prepare_edit(services: Services, body: EditBody) -> tuple[Bundle, Tensor, LatentRecord | None]:
     scene = read_scene(services, body.latent)
     rows = Rows(body.method, body.layers, body.k)
     result = edited(scene, body.weights, rows, body.psi)
@@ -114,7 +114,7 @@ def _prepare_edit(services: Services, body: EditBody) -> tuple[Scene, Tensor, La
         record = services.store.put_latent(
             result.latent, model=scene.bundle.name, method="edit", source=scene.source
         )
-    return result, result.synthesis_input(), record
+    return scene.bundle, result.synthesis_input(), record
 
 
 def _saved_headers(record: LatentRecord | None) -> dict[str, str]:

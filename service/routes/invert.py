@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 
@@ -30,14 +30,29 @@ RETRY_AFTER_S = 1
 """What a client that polls is told to wait, in seconds."""
 
 
+def _header(description: str, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": kind}}
+
+
+HEADERS = {
+    "Location": _header("The job."),
+    "Retry-After": _header("Seconds to wait before looking at the job.", "integer"),
+    "Preference-Applied": _header("The wait that was granted."),
+}
+
+
 @router.post(
     "/invert",
     status_code=202,
     summary="Invert pictures",
     response_model=JobAnswer,
     responses={
-        200: {"model": JobAnswer, "description": "Done: known already, or waited for."},
-        202: {"description": "Accepted; `Location` is the job."},
+        200: {
+            "model": JobAnswer,
+            "description": "Done: known already, or waited for.",
+            "headers": {name: HEADERS[name] for name in ("Location", "Preference-Applied")},
+        },
+        202: {"description": "Accepted; `Location` is the job.", "headers": HEADERS},
         **problems(400, 401, 404, 413, 415, 422, 503),
     },
     openapi_extra={"requestBody": REQUEST_BODY},
@@ -61,7 +76,7 @@ async def create_inversion(
         max_files=services.settings.max_batch_images,
         bare=("image/*", "application/octet-stream"),
     )
-    record = await services.run(_enqueue, services, upload)
+    record = await services.run_upload(_enqueue, services, upload)
     wait_s = preferred_wait_s(prefer, services.settings.prefer_wait_limit_s)
     if wait_s and not record.finished:
         record = await _finished(services, record, wait_s)

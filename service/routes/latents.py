@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from ni_core.bundles import Bundle
 from ni_core.generators.protocol import require_space
-from ni_core.images import encode_image
 from ni_core.latents import Latent, LatentFormat, decode_latent, encode_latent
 from service.answers import FORMATS, IMAGE_CONTENT, is_unchanged, problems
 from service.dependencies import Services, ServicesDep
@@ -154,8 +153,9 @@ async def read_image(latent_id: LatentId, request: Request, services: ServicesDe
     headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Accept"}
     if is_unchanged(request, etag):
         return Response(status_code=304, headers=headers)
-    image = await services.render(scene.bundle, scene.synthesis_input())
-    content = await services.run(encode_image, image, FORMATS[media_type])
+    _, content = await services.picture(
+        lambda: (scene.bundle, scene.synthesis_input(), None), FORMATS[media_type]
+    )
     return Response(content, media_type=media_type, headers=headers)
 
 

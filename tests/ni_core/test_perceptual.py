@@ -7,7 +7,6 @@ import lpips
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from ni_core.errors import BrokenBundleError
 from ni_core.images import decode_image

@@ -30,7 +30,8 @@ def app_of(client: httpx.Client) -> FastAPI:
 @contextmanager
 def serving(settings: ServiceSettings) -> Iterator[httpx.Client]:
     """Serve an app in a thread; yields a client whose paths start at its address."""
-    with socket.socket() as listener:
+    # Naming TCP makes asyncio send each answer at once, without Nagle's wait.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         app = create_app(settings)

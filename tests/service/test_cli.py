@@ -10,7 +10,7 @@ import pytest
 
 from ni_core.images import decode_image
 from service.app import create_app
-from service.cli import main
+from service.cli import DELEGATED, main
 from service.commands.serve import remove_studio
 from service.security import check_key
 from service.settings import ServiceSettings
@@ -25,7 +25,7 @@ def tiny_models(model_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help_comes_without_loading_torch() -> None:
     code = (
-        "import sys\nfrom service.cli import main\n"
+        "import sys\nfrom service.cli import DELEGATED, main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "assert not {'torch', 'fastapi', 'redis'} & set(sys.modules)"
     )
@@ -169,13 +169,15 @@ def test_worker_check_fails_where_no_worker_is(
     assert "no worker" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["portraits", "features", "generator"])
+@pytest.mark.parametrize(
+    ("group", "name"), [(group, name) for group, members in DELEGATED.items() for name in members]
+)
 def test_training_commands_read_their_own_options(
-    name: str, capsys: pytest.CaptureFixture[str]
+    group: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="0"):
-        main(["train", name, "--help"])
-    assert f"ni train {name}" in capsys.readouterr().out
+        main([group, name, "--help"])
+    assert f"ni {group} {name}" in capsys.readouterr().out
 
 
 def test_an_unknown_training_is_refused_with_the_known_ones(

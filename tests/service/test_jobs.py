@@ -141,6 +141,9 @@ def test_progress_and_previews_are_told_as_they_come(client: httpx.Client, store
     with client.stream("GET", f"/jobs/{job_id}/events") as stream:
         events = events_of(stream)
         first, second = next(events), next(events)
+        later = Progress(step=4, steps=20, loss=0.4, eta_s=1.0).model_dump()
+        lease.report(events=[("progress", later)])
+        assert json.loads(next(events)["data"]) == later
     assert (first["event"], json.loads(first["data"])) == ("progress", progress.model_dump())
     assert (second["event"], json.loads(second["data"])) == ("preview", preview)
     resumed = {"Last-Event-ID": first["id"]}

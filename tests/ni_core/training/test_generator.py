@@ -29,14 +29,14 @@ def make_run() -> AdversarialRun:
 
 def test_a_resumed_run_repeats_an_uninterrupted_one_bit_by_bit(tmp_path: Path) -> None:
     straight = make_run()
-    train(straight, tmp_path / "straight", pictures=64, limit=16, checkpoint_s=1e9)
+    train(straight, tmp_path / "straight", pictures=40, limit=16, checkpoint_s=1e9)
     first = make_run()
     train(first, tmp_path / "halves", pictures=24, limit=16, checkpoint_s=1e9)
     second = make_run()
     second.load_state(read_checkpoint(tmp_path / "halves" / "checkpoint-00000024.pt")["run"])
-    train(second, tmp_path / "halves", pictures=64, limit=16, checkpoint_s=1e9)
+    train(second, tmp_path / "halves", pictures=40, limit=16, checkpoint_s=1e9)
     ours, theirs = (
-        read_checkpoint(tmp_path / folder / "checkpoint-00000064.pt")["run"]
+        read_checkpoint(tmp_path / folder / "checkpoint-00000040.pt")["run"]
         for folder in ("straight", "halves")
     )
     assert_equal(ours, theirs)
