@@ -18,7 +18,7 @@ from tests.stack import Stack
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "studio.png"
 PATIENCE_S = 600
 MOVES = {0: Keys.ARROW_RIGHT, 2: Keys.ARROW_LEFT}
-"""Slider -> key that is pressed twelve times, of forty that its range takes."""
+"""Slider -> key that is pressed six times, of forty that its range takes."""
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 def take(address: str) -> None:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for argument in ("--headless=new", "--no-sandbox", "--window-size=1320,860"):
+    for argument in ("--headless=new", "--no-sandbox", "--window-size=1320,980"):
         options.add_argument(argument)
     browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     try:
@@ -43,7 +43,7 @@ def take(address: str) -> None:
         browser.find_element(By.ID, "example").click()
         wait(lambda: browser.find_element(By.ID, "reset").is_enabled())
         for slider, key in MOVES.items():
-            sliders(browser)[slider].send_keys(*[key] * 12)
+            sliders(browser)[slider].send_keys(*[key] * 6)
         time.sleep(3)
         PICTURE.parent.mkdir(exist_ok=True)
         browser.save_screenshot(str(PICTURE))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torchvision.models import squeezenet1_1
 
 from ni_core.bundles.manifest import MANIFEST
 from ni_core.generators import tiny_generator
@@ -26,6 +25,8 @@ def write_tiny_bundle(directory: Path, name: str = "tiny", seed: int = 0) -> Pat
     Returns:
         The bundle's folder.
     """
+    from torchvision.models import squeezenet1_1  # takes seconds, and only this needs it
+
     folder = directory / name
     folder.mkdir(parents=True)
     save_file(tiny_generator(seed).state_dict(), folder / "generator.safetensors")

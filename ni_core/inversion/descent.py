@@ -7,7 +7,6 @@ best latent, when to stop) is made for each image alone.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,69 +15,17 @@ from torch import Tensor
 
 from ni_core.errors import InversionDivergedError
 from ni_core.generators import Generator, Noise, Space, to_synthesis_input
+from ni_core.inversion.clock import Clock
 from ni_core.inversion.coordinates import Coordinates
-from ni_core.inversion.options import option
+from ni_core.inversion.options import DescentOptions
 from ni_core.inversion.report import OnStep, StepReport, Stopped
 from ni_core.objectives import Objective, noise_regularity
-
-_RAMP_UP = 0.05
-_RAMP_DOWN = 0.25
-"""Parts of the run in which the learning rate rises and falls, as in StyleGAN2's projection."""
 
 _TRIAL_PART = 0.1
 """Part of the run in which all starting points of an image are tried."""
 
-_APART_RATE = 0.3
-"""Factor of the learning rate where rows of W+ move apart: all of them act on one picture."""
-
 _PROGRESS = 1e-3
 """A loss must fall by this part to count as progress against `patience`."""
-
-
-@dataclass(frozen=True)
-class DescentOptions:
-    """Options of the loop, common to all methods that descend."""
-
-    steps: int = option(200, "Steps of the optimiser.", type=int, minimum=1, maximum=5000)
-    budget_seconds: float | None = option(
-        None, "Stop when this time is used up, but not before one step.", minimum=0, maximum=3600
-    )
-    target_lpips: float | None = option(
-        None, "Stop an image once its LPIPS is this low.", minimum=0, maximum=10
-    )
-    patience: int = option(
-        100,
-        "Stop an image after so many steps without its loss falling by 0.1 %; 0 is never.",
-        type=int,
-        minimum=0,
-        maximum=5000,
-    )
-    optimizer: str = option(
-        "adam", "Adam, or plain gradient descent.", type=str, choices=("adam", "sgd")
-    )
-    learning_rate: float = option(
-        0.3,
-        "Learning rate; in w and w+ the unit is the spread of mapped latents.",
-        minimum=1e-6,
-        maximum=1000,
-    )
-    ramp: bool = option(
-        True,
-        "Raise the learning rate over the first 5 % of the run, lower it over the last 25 %.",
-        type=bool,
-    )
-    shared_part: float = option(
-        0.5,
-        "Part of the run in which the rows of w+ move as one w, before each goes its own way.",
-        minimum=0,
-        maximum=1,
-    )
-    noise_coefficient: float = option(
-        0.0,
-        "Above 0, noise maps are optimised too, held white by this much of the noise term.",
-        minimum=0,
-        maximum=1e6,
-    )
 
 
 @dataclass(frozen=True)
@@ -141,7 +88,7 @@ def descend(
         InversionDivergedError: A loss or gradient is not finite.
     """
     descent = _Descent.of(problem, start, options, starts)
-    clock = _Clock(options, first_step)
+    clock = Clock(options, first_step)
     trial_steps = max(1, round(options.steps * _TRIAL_PART))
     stopped: Stopped = "steps"
     for step in range(first_step + 1, options.steps + 1):
@@ -161,55 +108,6 @@ def descend(
     descent = descent.narrowed()
     latents = problem.coordinates.to_latents(descent.best[0])
     return Descended(latents, descent.best_losses, descent.history, clock.done, stopped)
-
-
-class _Clock:
-    """Place in the run, by steps and by time."""
-
-    def __init__(self, options: DescentOptions, first_step: int) -> None:
-        self.steps = options.steps
-        self.done = first_step
-        self._options = options
-        self._first_step = first_step
-        self._began = time.monotonic()
-
-    def ramp(self, step: int) -> float:
-        """Factor of the learning rate: linear up, level, cosine down.
-
-        Under a time budget the place in the run is the used part of the budget if that is more,
-        so the rate has come down when the time is up.
-        """
-        if not self._options.ramp:
-            return 1.0
-        place = (step - 1) / self.steps
-        if self._options.budget_seconds:
-            place = max(place, min(1.0, self._elapsed() / self._options.budget_seconds))
-        down = min(1.0, (1 - place) / _RAMP_DOWN)
-        up = min(1.0, step / (_RAMP_UP * self.steps))
-        return up * (0.5 - 0.5 * math.cos(math.pi * down))
-
-    def apart(self, step: int, shared_steps: int) -> float:
-        """Factor of the learning rate once the rows of W+ move apart; it rises from 0 anew."""
-        if step <= shared_steps:
-            return 1.0
-        return _APART_RATE * min(1.0, (step - shared_steps) / (_RAMP_UP * self.steps))
-
-    def is_up(self) -> bool:
-        """Whether one more step would exceed the budget."""
-        budget = self._options.budget_seconds
-        return budget is not None and self._elapsed() + self._step_s() > budget
-
-    def eta_s(self) -> float:
-        left = (self.steps - self.done) * self._step_s()
-        if self._options.budget_seconds is not None:
-            left = min(left, self._options.budget_seconds - self._elapsed())
-        return max(0.0, left)
-
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._began
-
-    def _step_s(self) -> float:
-        return self._elapsed() / max(1, self.done - self._first_step)
 
 
 class _Descent:
@@ -275,8 +173,8 @@ class _Descent:
         losses = losses.detach()
         self._best_rows = _best_rows(losses, self.starts)
         self._remember(losses, lpips)
-        self._update(gradients, learning_rate)
         self._stop_images(self._read(step, losses, lpips, gradients))
+        self._update(gradients, learning_rate)
 
     def _share(self, gradients: tuple[Tensor, ...], step: int) -> tuple[Tensor, ...]:
         """In the shared part of the run give all rows of W+ the same gradient."""
@@ -287,7 +185,7 @@ class _Descent:
             self._optimizer = _OPTIMIZERS[self._options.optimizer](self._parameters)
         return (rows, *others)
 
-    def report(self, clock: _Clock) -> StepReport:
+    def report(self, clock: Clock) -> StepReport:
         """Report the latents after the update, of each image those of its best start."""
         v = self._parameters[0].detach()[self._best_rows]
         latents = self._problem.coordinates.to_latents(v)

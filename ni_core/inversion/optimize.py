@@ -17,8 +17,8 @@ from ni_core.bundles.bundle import Bundle
 from ni_core.errors import InvalidOptionError
 from ni_core.generators import Generator, Space, require_space
 from ni_core.inversion.coordinates import coordinates_of
-from ni_core.inversion.descent import Descended, DescentOptions, Problem, descend
-from ni_core.inversion.options import option
+from ni_core.inversion.descent import Descended, Problem, descend
+from ni_core.inversion.options import DescentOptions, option
 from ni_core.inversion.report import OnStep
 from ni_core.objectives import Objective
 
@@ -37,7 +37,7 @@ class OptimizeOptions(DescentOptions):
     mse_coefficient: float = option(
         1.0, "Multiplies the mean squared error on [-1, 1].", minimum=0, maximum=1e6
     )
-    lpips_coefficient: float = option(1.0, "Multiplies LPIPS.", minimum=0, maximum=1e6)
+    lpips_coefficient: float = option(0.1, "Multiplies LPIPS.", minimum=0, maximum=1e6)
     starts: int | None = option(
         None,
         "Starting points of each image; after a tenth of the steps the best one goes on. "

@@ -54,6 +54,52 @@ def option(
     return dataclasses.field(default=default, metadata=schema)
 
 
+@dataclasses.dataclass(frozen=True)
+class DescentOptions:
+    """Options of the loop, common to all methods that descend."""
+
+    steps: int = option(200, "Steps of the optimiser.", type=int, minimum=1, maximum=5000)
+    budget_seconds: float | None = option(
+        None, "Stop when this time is used up, but not before one step.", minimum=0, maximum=3600
+    )
+    target_lpips: float | None = option(
+        None, "Stop an image once its LPIPS is this low.", minimum=0, maximum=10
+    )
+    patience: int = option(
+        100,
+        "Stop an image after so many steps without its loss falling by 0.1 %; 0 is never.",
+        type=int,
+        minimum=0,
+        maximum=5000,
+    )
+    optimizer: str = option(
+        "adam", "Adam, or plain gradient descent.", type=str, choices=("adam", "sgd")
+    )
+    learning_rate: float = option(
+        0.2,
+        "Learning rate; in w and w+ the unit is the spread of mapped latents.",
+        minimum=1e-6,
+        maximum=1000,
+    )
+    ramp: bool = option(
+        True,
+        "Raise the learning rate over the first 5 % of the run, lower it over the last 25 %.",
+        type=bool,
+    )
+    shared_part: float = option(
+        0.25,
+        "Part of the run in which the rows of w+ move as one w, before each goes its own way.",
+        minimum=0,
+        maximum=1,
+    )
+    noise_coefficient: float = option(
+        0.0,
+        "Above 0, noise maps are optimised too, held white by this much of the noise term.",
+        minimum=0,
+        maximum=1e6,
+    )
+
+
 def schema_of(options_class: Any) -> list[OptionSchema]:
     """List the options of a class, in order, as JSON values."""
     return [

@@ -35,8 +35,8 @@ class Recipe:
         generator_rate: Learning rate of the generator; per-parameter gains multiply it.
         critic_rate: Learning rate of both critics.
         settle: From so many pictures on, the rates are halved and styles are mixed.
-        pixel_coefficient: Weight of the pixel critic in the generator's loss; 2 makes
-            its gradient about as long as the projected critic's.
+        pixel_coefficient: Weight of the pixel critic in the generator's loss; at 2
+            its gradient was about as long as the projected critic's.
         penalty_coefficient: R1's gamma.
         penalty_interval: Steps between two R1 penalties; each counts for all.
         information_coefficient: Weight of reading z back from the picture's coarsest
@@ -51,12 +51,12 @@ class Recipe:
     batch: int = 16
     generator_rate: float = 1.5e-3
     critic_rate: float = 2e-3
-    settle: int = 160_000
-    pixel_coefficient: float = 2.0
+    settle: int = 185_000
+    pixel_coefficient: float = 3.0
     penalty_coefficient: float = 0.3
     penalty_interval: int = 16
     information_coefficient: float = 0.1
-    mixing: float = 0.5
+    mixing: float = 0.0
     average: float = 10_000
     pixel_widths: tuple[int, ...] = (32, 64, 128, 128)
     seed: int = 1

@@ -116,7 +116,7 @@ def test_the_best_latent_on_the_way_is_kept(bundle: Bundle, pictures: Tensor) ->
     result = invert(bundle, pictures[:1], options=options)
     assert result.history[0][-1] > min(result.history[0])
     metrics = result.metrics[0]
-    clipped_loss = metrics["mse"] + metrics["lpips"]
+    clipped_loss = metrics["mse"] + 0.1 * metrics["lpips"]
     assert clipped_loss <= min(result.history[0]) + 1e-4
 
 
@@ -234,7 +234,8 @@ def test_a_run_ends_when_all_images_reached_the_target(bundle: Bundle, pictures:
     result = invert(bundle, pictures, options={"steps": 200, "target_lpips": 0.4})
     assert result.stopped == "target"
     assert result.steps == max(len(history) for history in result.history) < 200
-    assert all(metrics["lpips"] <= 0.4 for metrics in result.metrics)
+    # Not the metrics, which are of clipped pictures: the tiny generator's leave [-1, 1].
+    assert (bundle.perceptual(result.images, pictures) <= 0.4 + 1e-3).all()
 
 
 def test_a_run_ends_when_no_image_makes_progress(bundle: Bundle, pictures: Tensor) -> None:
@@ -276,9 +277,12 @@ def test_noise_is_optimised_only_on_request(bundle: Bundle, pictures: Tensor) ->
     torch.testing.assert_close(torch.cat(images), again.images, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_both_optimisers_descend(bundle: Bundle, pictures: Tensor, optimizer: str) -> None:
-    result = invert(bundle, pictures, options={"steps": 20, "optimizer": optimizer})
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 0.2), ("sgd", 2.0)])
+def test_both_optimisers_descend(
+    bundle: Bundle, pictures: Tensor, optimizer: str, rate: float
+) -> None:
+    options = {"steps": 20, "optimizer": optimizer, "learning_rate": rate}
+    result = invert(bundle, pictures, options=options)
     assert all(min(history) < 0.8 * history[0] for history in result.history)
 
 

@@ -13,7 +13,7 @@ from ni_core.training.regressor import Regressor, save_regressor
 CONFIG = StyleGAN2Config(
     resolution=32, z_dim=8, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8), noise=False
 )
-RECIPE = Recipe(batch=8, settle=32, penalty_interval=2, pixel_widths=(4, 8, 8))
+RECIPE = Recipe(batch=8, settle=32, mixing=0.5, penalty_interval=2, pixel_widths=(4, 8, 8))
 
 
 @pytest.fixture
