@@ -255,6 +255,8 @@ class _Descent:
         for image in sorted(self.running):
             loss, lpips = best[image]
             self.history[image].append(loss)
+            if self.starts > 1:
+                continue  # no image stops while its starting points are tried
             stalled_for = self._stalls[image].see(loss)
             if target is not None and lpips <= target:
                 self.last_stop = "target"

@@ -22,9 +22,6 @@ from ni_core.inversion.options import DescentOptions, option
 from ni_core.inversion.report import OnStep
 from ni_core.objectives import Objective
 
-_STARTS_IN_Z = 4
-"""Z has no average to start from, and its descents often end in a poor minimum."""
-
 _START_PSI = 0.7
 """Truncation of random starting points in W, which keeps them near good pictures."""
 
@@ -38,10 +35,9 @@ class OptimizeOptions(DescentOptions):
         1.0, "Multiplies the mean squared error on [-1, 1].", minimum=0, maximum=1e6
     )
     lpips_coefficient: float = option(0.1, "Multiplies LPIPS.", minimum=0, maximum=1e6)
-    starts: int | None = option(
-        None,
-        "Starting points of each image; after a tenth of the steps the best one goes on. "
-        "Not given: 1 in w and w+, 4 in z.",
+    starts: int = option(
+        4,
+        "Starting points of each image; after a tenth of the steps the best one goes on.",
         type=int,
         minimum=1,
         maximum=32,
@@ -88,9 +84,8 @@ def optimize(
         lpips_coefficient=options.lpips_coefficient,
     )
     problem = Problem(generator, space, objective, coordinates_of(bundle, space))
-    starts = options.starts or (_STARTS_IN_Z if space == "z" else 1)
     if start is None:
-        points = starting_points(generator, space, starts, options.seed)
+        points = starting_points(generator, space, options.starts, options.seed)
         # All images try the same points: an image's start must not depend on the others.
         start = points.repeat(len(images), *[1] * (points.dim() - 1))
     return descend(

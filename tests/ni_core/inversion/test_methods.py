@@ -112,7 +112,7 @@ def test_more_starts_are_not_worse_than_the_first_of_them(bundle: Bundle, pictur
 
 
 def test_the_best_latent_on_the_way_is_kept(bundle: Bundle, pictures: Tensor) -> None:
-    options = {"steps": 12, "optimizer": "sgd", "learning_rate": 30.0, "ramp": False}
+    options = {"steps": 12, "optimizer": "sgd", "learning_rate": 30.0, "ramp": False, "starts": 1}
     result = invert(bundle, pictures[:1], options=options)
     assert result.history[0][-1] > min(result.history[0])
     metrics = result.metrics[0]
@@ -220,7 +220,7 @@ def test_an_image_stops_at_its_target_and_the_others_go_on(
         easy = bundle.generator.synthesize(start[:1])
     images = torch.cat([easy, pictures[:1]])
     reports: list[StepReport] = []
-    options = {"steps": 6, "target_lpips": 0.001, "learning_rate": 0.01}
+    options = {"steps": 6, "target_lpips": 0.001, "learning_rate": 0.01, "starts": 1}
     result = invert(bundle, images, options=options, on_step=reports.append)
     assert [len(history) for history in result.history] == [1, 6]
     assert result.stopped == "steps"
@@ -239,7 +239,7 @@ def test_a_run_ends_when_all_images_reached_the_target(bundle: Bundle, pictures:
 
 
 def test_a_run_ends_when_no_image_makes_progress(bundle: Bundle, pictures: Tensor) -> None:
-    options = {"steps": 100, "patience": 3, "learning_rate": 1e-6, "ramp": False}
+    options = {"steps": 100, "patience": 3, "learning_rate": 1e-6, "ramp": False, "starts": 1}
     result = invert(bundle, pictures, options=options)
     assert result.stopped == "plateau"
     assert result.steps == 4
