@@ -62,7 +62,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed-test
 	@for script in bench/*.py; do echo; echo "== $$script"; $(BIN)/python "$$script"; done
 
 openapi: $(VENV)/.installed
