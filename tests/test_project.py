@@ -72,7 +72,8 @@ def test_relative_links_lead_to_files(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_the_pages_are_understood(page: Path) -> None:
-    commands = re.findall(r"^(?: {4}|\$ )?(?:NI_\w+=\S+ )*ni (.+)$", page.read_text("utf-8"), re.M)
+    text = re.sub(r"\\\n\s*", "", page.read_text("utf-8"))
+    commands = re.findall(r"^(?: {4}|\$ )?(?:NI_\w+=\S+ )*ni (.+)$", text, re.M)
     for command in commands:
         words = shlex.split(command, comments=True)
         if words[0] not in ("train", "evaluate"):

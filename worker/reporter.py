@@ -98,7 +98,9 @@ class StepReporter:
             raise TimeLimitExceeded(self._lease.job_id)
         if self._stopping():
             raise HandedBack(self._lease.job_id)
-        if not self._control.due(now) or (self._outage and not self._outage.over_pause(now)):
+        if self._outage and not self._outage.over_pause(now):
+            return
+        if not self._control.due(now) and report.step < report.steps:
             return
         try:
             self._exchange(report, self.last, now)

@@ -77,7 +77,7 @@ def test_the_service_answers_503_while_redis_is_away_and_recovers_by_itself(
 def test_figures_count_requests_renders_and_jobs(client: httpx.Client, latent_id: str) -> None:
     client.post("/edit", json={"latent": latent_id, "weights": {"0": 1}})
     client.get("/nowhere/at/all")
-    client.request("BREW", "/edit")
+    client.request("PROPFIND", "/edit")
     client.post("/invert", files={"image": pictures.photo()})
     text = client.get("/metrics").text
     assert re.search(r'ni_edits_rendered_total\{model="tiny"\} [1-9]', text)

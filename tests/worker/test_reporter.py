@@ -81,12 +81,14 @@ def test_every_step_shows_in_the_record_and_ten_a_second_in_the_events(
     assert 6 <= len(events) <= 9
 
 
-def test_the_last_step_is_always_an_event(
-    store: Store, lease: Lease, reporter: StepReporter, clock: Clock
+@pytest.mark.parametrize("step_s", [0.0, 0.03])
+def test_the_last_step_always_shows_and_is_an_event(
+    store: Store, lease: Lease, reporter: StepReporter, clock: Clock, step_s: float
 ) -> None:
     for number in (1, 2, 3):
         reporter(step(number, steps=3))
-        clock.now += 0.03
+        clock.now += step_s
+    assert store.read_job(lease.job_id).progress.step == 3
     assert [event.data["step"] for event in store.events(lease.job_id)] == [1, 3]
 
 
