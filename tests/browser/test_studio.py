@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 webdriver = pytest.importorskip("selenium.webdriver")
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
@@ -87,11 +88,19 @@ class Page:
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not condition():
+        while not self._holds(condition):
             if time.monotonic() > deadline:
                 shown = self.browser.find_element(By.TAG_NAME, "body").text
                 pytest.fail(f"{what}: not within {PATIENCE_S} s\n{shown}\n{self.stack.output}")
             time.sleep(0.05)
+
+    @staticmethod
+    def _holds(condition: Callable[[], bool]) -> bool:
+        """Ask for the condition; the page may replace an element between finding and reading it."""
+        try:
+            return condition()
+        except StaleElementReferenceException:
+            return False
 
     def sign_in(self) -> "Page":
         self.wait(lambda: bool(self.sliders() or self.find("problem").text), "the page has loaded")
