@@ -15,6 +15,8 @@
     │   └── UnknownDirectionError
     ├── ModelError                          the model's files or their combination are at fault
     │   ├── BrokenBundleError
+    │   ├── CheckpointError
+    │   │   └── UnsafeCheckpointError
     │   └── GeneratorMismatchError
     └── InversionDivergedError              the descent left the finite numbers
 
@@ -125,6 +127,18 @@ class BrokenBundleError(ModelError):
     """A bundle's manifest or weights cannot be read."""
 
     code = "broken-bundle"
+
+
+class CheckpointError(ModelError):
+    """A checkpoint of another system cannot be read, or is not what it was taken for."""
+
+    code = "unreadable-checkpoint"
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A checkpoint that would have to run code, or to take unbounded memory, to be read."""
+
+    code = "unsafe-checkpoint"
 
 
 class GeneratorMismatchError(ModelError, ValueError):

@@ -6,6 +6,9 @@ import re
 
 from ni_core.errors import InvalidLayersError
 
+ALL = "all"
+"""The text for every row, and the only one for a generator without layers."""
+
 MAX_TEXT_LENGTH = 200
 """Longest layers text that is read, in characters."""
 
@@ -17,10 +20,10 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
 
     Args:
         text: `all`, or comma-separated rows and inclusive ranges, as in `0-5` or `1,3,5-7`.
-        num_layers: Rows of the generator's W+.
+        num_layers: Rows of the generator's W+; 0 for a generator with only z.
 
     Returns:
-        The rows, ascending, each once.
+        The rows, ascending, each once; none for a generator without layers.
 
     Raises:
         InvalidLayersError: The text cannot be read or names a row the generator lacks.
@@ -32,8 +35,14 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
             value=len(stripped),
             limit=MAX_TEXT_LENGTH,
         )
-    if stripped.lower() == "all":
+    if stripped.lower() == ALL:
         return tuple(range(num_layers))
+    if num_layers == 0:
+        raise InvalidLayersError(
+            f"layers {text!r}: this generator has no layers, only z; write all",
+            value=text,
+            limit=[ALL],
+        )
     rows: set[int] = set()
     for part in stripped.split(","):
         rows.update(_parse_range(part.strip(), text, num_layers))
@@ -64,9 +73,16 @@ def check_layers(layers: tuple[int, ...], num_layers: int) -> tuple[int, ...]:
     """Return rows given as numbers, sorted and each once.
 
     Raises:
-        InvalidLayersError: There are none, or one lies outside `0..num_layers - 1`.
+        InvalidLayersError: There are none, though the generator has layers, or one lies outside
+            `0..num_layers - 1`.
     """
     rows = tuple(sorted(set(layers)))
+    if not num_layers:
+        if rows:
+            raise InvalidLayersError(
+                f"layers {list(layers)}: this generator has no layers, only z", value=list(layers)
+            )
+        return rows
     if not rows or rows[0] < 0 or rows[-1] >= num_layers:
         raise InvalidLayersError(
             f"layers {list(layers)} are not among the rows 0-{num_layers - 1} of this generator",
@@ -77,7 +93,9 @@ def check_layers(layers: tuple[int, ...], num_layers: int) -> tuple[int, ...]:
 
 
 def format_layers(layers: tuple[int, ...]) -> str:
-    """Write ascending rows in the shortest text form, as in `0-5` or `1,3,5-7`."""
+    """Write ascending rows in the shortest text form, as in `0-5` or `1,3,5-7`; none are `all`."""
+    if not layers:
+        return ALL
     parts: list[str] = []
     start = previous = layers[0]
     for row in (*layers[1:], None):

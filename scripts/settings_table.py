@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from pydantic_core import PydanticUndefined, to_jsonable_python
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from service.settings import ServiceSettings
 
@@ -18,7 +19,7 @@ def table() -> str:
     for name, field in ServiceSettings.model_fields.items():
         if not field.description:
             raise ValueError(f"{name} has no description")
-        rows.append(f"| `NI_{name.upper()}` | {shown(field.default)} | {cell(field.description)} |")
+        rows.append(f"| `NI_{name.upper()}` | {shown(field)} | {cell(field.description)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -26,9 +27,11 @@ def cell(text: str) -> str:
     return text.replace("<", "&lt;").replace("|", "\\|")
 
 
-def shown(default: object) -> str:
-    value = to_jsonable_python(default)
-    if default is PydanticUndefined or value in (None, [], ""):
+def shown(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "computed"
+    value = to_jsonable_python(field.default)
+    if value in (None, [], ""):
         return "none"
     return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
 

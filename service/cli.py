@@ -40,6 +40,8 @@ DELEGATED = {
     },
     "evaluate": {
         "generator": ("ni_core.evaluation.generator_report", "score a generator against renders"),
+        "inversion": ("ni_core.evaluation.inversion_report", "score inversions of known pictures"),
+        "directions": ("ni_core.evaluation.directions_report", "find what directions change"),
     },
 }
 """Commands whose own modules read the rest of the line: `main(arguments) -> exit code`."""
@@ -92,7 +94,7 @@ def mistake(error: Exception) -> str | None:
         first = error.errors(include_url=False)[0]
         return f"setting NI_{'_'.join(str(part) for part in first['loc']).upper()}: {first['msg']}"
     if isinstance(error, NiError | OSError):
-        return str(error)
+        return " ".join(str(error).split())  # PyTorch's reasons have several lines
     return None
 
 

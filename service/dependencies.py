@@ -78,7 +78,7 @@ def build_services(settings: ServiceSettings) -> Services:
     )
     store = Store(redis, settings)
     models = ModelCache(
-        [settings.model_dir] if settings.model_dir else [],
+        [settings.model_dir],
         capacity_bytes=settings.cache_bytes,
         device=resolve_device(settings.device),
     )

@@ -21,6 +21,27 @@ def _property(option: Mapping[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _options_by_name() -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Options by name, then by method."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for method in METHODS:
+        for option in option_schema(method):
+            found.setdefault(option["name"], {})[method] = option
+    return found
+
+
+def _joint_property(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One field for the options of several methods: that of the first, with every meaning."""
+    first, *others = options.values()
+    schema = _property(first)
+    if any(other["meaning"] != first["meaning"] for other in others):
+        meanings = [f"{method}: {option['meaning']}" for method, option in options.items()]
+        schema["description"] = " ".join(meanings)
+    if any(other["default"] != first["default"] for other in others):
+        schema.pop("default", None)
+    return schema
+
+
 def _form() -> dict[str, Any]:
     properties: dict[str, Any] = {
         "image": {
@@ -37,9 +58,8 @@ def _form() -> dict[str, Any]:
             "description": "How to invert; auto takes the best the model has.",
         },
     }
-    for method in METHODS:
-        for option in option_schema(method):
-            properties.setdefault(option["name"], _property(option))
+    for name, options in _options_by_name().items():
+        properties[name] = _joint_property(options)
     return {"type": "object", "required": ["image"], "properties": properties}
 
 

@@ -76,6 +76,8 @@ _ROWS = (
     ("store-unavailable", 503, "The store does not answer"),
     ("model-error", 500, "The model's files are at fault"),
     ("broken-bundle", 500, "The model's files cannot be read"),
+    ("unreadable-checkpoint", 500, "A checkpoint of another system cannot be read"),
+    ("unsafe-checkpoint", 500, "A checkpoint would have to run code to be read"),
     ("http-error", 400, "The request was refused"),
     ("internal", 500, "Something went wrong in the service"),
     # Why a job failed

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 COMPANY_S = 0.002
 """Longest wait of a batch, in seconds, for orders that are being prepared."""
+
+BATCH_PX = 1 << 21
+"""Pixels that a batch renders at once: 2 pictures of 1024 px, whose features take gigabytes."""
 
 RETRY_AFTER_S = 1
 """What a client is told to wait, in seconds, when too many edits wait."""
@@ -138,7 +141,8 @@ class Renderer:
         while True:
             orders, last = self._next_orders()
             for group in _by_bundle(orders):
-                self._render(group)
+                for batch in _portions(group):
+                    self._render(batch)
             if last:
                 return
 
@@ -199,3 +203,10 @@ def _by_bundle(orders: Sequence[_Order]) -> list[list[_Order]]:
     for order in orders:
         groups.setdefault(id(order.bundle), []).append(order)
     return list(groups.values())
+
+
+def _portions(orders: Sequence[_Order]) -> Iterator[Sequence[_Order]]:
+    """Split orders of one bundle, so that large pictures do not fill the memory."""
+    size = max(1, BATCH_PX // orders[0].bundle.generator.resolution ** 2)
+    for first in range(0, len(orders), size):
+        yield orders[first : first + size]

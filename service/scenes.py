@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ni_core.bundles import Bundle
-from ni_core.directions import Direction, resolve_direction
+from ni_core.directions import Direction, direction_at, resolve_direction
 from ni_core.editing import checked_weight, edit
 from ni_core.errors import GeneratorMismatchError, InvalidLatentError, UnknownDirectionError
 from ni_core.generators.protocol import to_synthesis_input
 from ni_core.latents import Latent, decode_latent, latent_from_values
-from ni_core.layers import format_layers, parse_layers
+from ni_core.layers import ALL, parse_layers
 from service.dependencies import Services
 from service.schemas import LatentFile, LatentValues
 
@@ -101,13 +101,11 @@ def choose_directions(
         InvalidWeightError: A weight is not finite or too large.
         InvalidLayersError: The layers text does not fit the generator.
     """
-    totals: dict[str, float] = {}
+    totals: dict[Direction, float] = {}
     for name, weight in weights.items():
-        direction_id = _direction_id(bundle, name, rows)
-        totals[direction_id] = totals.get(direction_id, 0.0) + checked_weight(name, weight)
-    return {
-        resolve_direction(bundle, direction_id): weight for direction_id, weight in totals.items()
-    }
+        direction = _direction(bundle, name, rows)
+        totals[direction] = totals.get(direction, 0.0) + checked_weight(name, weight)
+    return totals
 
 
 def edited(scene: Scene, weights: Mapping[str, float], rows: Rows, psi: float) -> Scene:
@@ -119,13 +117,11 @@ def edited(scene: Scene, weights: Mapping[str, float], rows: Rows, psi: float) -
     return Scene(scene.bundle, latent, scene.source)
 
 
-def _direction_id(bundle: Bundle, name: str, rows: Rows) -> str:
+def _direction(bundle: Bundle, name: str, rows: Rows) -> Direction:
     if not (name.isascii() and name.isdigit()):
-        return name
+        return resolve_direction(bundle, name)
     if rows.k is not None and int(name) >= rows.k:
         raise UnknownDirectionError(
             f"direction {name} is not below k = {rows.k}", value=name, limit=rows.k - 1
         )
-    num_layers = bundle.generator.num_layers
-    layers = format_layers(parse_layers(rows.layers or "all", num_layers))
-    return f"{rows.method}.{layers}.{int(name)}"
+    return direction_at(bundle, rows.method, rows.layers or ALL, int(name))

@@ -33,10 +33,23 @@ class LatentSample(Body):
     """A latent drawn from the generator's own distribution; equal seeds, equal latents."""
 
     model: ModelName | None = Field(None, description="Bundle; the default one if left out.")
-    seed: int = Field(0, ge=0, lt=2**63, strict=True, description="Seed of z ~ N(0, I).")
-    psi: Number = Field(1.0, ge=0, le=2, description="Truncation towards w_avg; 1 is none.")
+    seed: int = Field(
+        0, ge=0, lt=2**63, strict=True, description="Seed of z, drawn by the generator's prior."
+    )
+    psi: Number = Field(
+        1.0, ge=0, le=2, description="Truncation towards w_avg; 1 is none. Space z takes 1 only."
+    )
     space: Space | None = Field(
-        None, description="Space to store it in; w, or z for generators without W."
+        None,
+        description="Space to store it in; w if left out, else w+ or z where the generator lacks "
+        "it.",
+    )
+    label: int | None = Field(
+        None,
+        ge=0,
+        strict=True,
+        description="Class of a conditional model, below its `num_classes`; 0 if left out. The "
+        "class is part of w: a latent in z does not keep it.",
     )
 
 
@@ -79,13 +92,19 @@ class EditBody(Body):
     layers: LayersText | None = Field(
         None,
         description="Rows of W+ that change, as in `0-5`. An index means a direction found for "
-        "these rows. Left out: an id keeps its own rows, an index means all.",
+        "these rows. Left out: an id keeps its own rows, an index means one found for all, and an "
+        "imported one its own rows.",
     )
     method: str = Field("sefa", max_length=64, description="Method that the indices belong to.")
     k: int | None = Field(
         None, ge=1, strict=True, description="Directions asked for; an index must be below it."
     )
-    psi: Number = Field(1.0, ge=0, le=2, description="Truncation towards w_avg; 1 is none.")
+    psi: Number = Field(
+        1.0,
+        ge=0,
+        le=2,
+        description="Truncation towards w_avg; 1 is none. A generator with only z takes 1 only.",
+    )
     save: bool = Field(False, strict=True, description="Store the edited latent and answer its id.")
 
 
@@ -189,10 +208,16 @@ class DirectionAnswer(Answer):
     index: int
     method: str
     layers: str
-    eigenvalue: float
+    space: Literal["z", "w"] = Field(
+        description="w: added to rows of W+. z: added before the mapping, to latents in z."
+    )
+    eigenvalue: float | None = Field(description="Its strength; null where the method has none.")
     name: str | None = Field(description="What it changes, if known.")
+    source: str | None = Field(description="Format and file it was imported from.")
     range: tuple[float, float] = Field(description="Weights that keep pictures sane: low, high.")
-    vector: list[float] | None = Field(None, description="Unit vector in W, if asked for.")
+    vector: list[float] | list[list[float]] | None = Field(
+        None, description="Unit vector, or one for each row of W+, if asked for."
+    )
 
 
 class DirectionList(Answer):

@@ -25,6 +25,7 @@ from service.private_redis import (
     socket_path,
 )
 from service.welcome import welcome
+from worker.data_directory import models_in
 
 POLL_S = 0.1
 REDIS_START_S = 30.0
@@ -46,12 +47,6 @@ class UpOptions:
     data_directory: Path
     workers: int
     studio: bool
-
-
-def default_data_directory(environment: Mapping[str, str]) -> Path:
-    """Return the folder that keeps the private Redis' data between runs."""
-    base = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "neural-inversion"
 
 
 def is_loopback(host: str) -> bool:
@@ -180,7 +175,7 @@ class Supervisor:
     def _python_environment(self) -> dict[str, str]:
         """Share the cores out: numeric threads that outnumber them cost more than they give."""
         share = max(1, (os.cpu_count() or 1) // (self.options.workers + 1))
-        models = self.directory / "models"
+        models = models_in(self.directory)
         models.mkdir(exist_ok=True)
         defaults = {"OMP_NUM_THREADS": str(share), "NI_MODEL_DIR": str(models)}
         return {"PYTHONUNBUFFERED": "1"} | defaults | self.environment

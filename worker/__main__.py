@@ -20,9 +20,8 @@ def main() -> None:
     settings = Settings()
     redis = connect(settings.redis_url, timeout_s=settings.redis_timeout_s)
     queue = JobQueue(Store(redis, settings))
-    directories = [settings.model_dir] if settings.model_dir is not None else []
     device = resolve_device(settings.device)
-    models = ModelCache(directories, capacity_bytes=settings.cache_bytes, device=device)
+    models = ModelCache([settings.model_dir], capacity_bytes=settings.cache_bytes, device=device)
     InferenceWorker(queue, models, device).serve()
 
 

@@ -1,9 +1,12 @@
 """What a worker and the store can be told from outside, each as an `NI_...` variable."""
 
+import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.data_directory import default_data_directory, models_in
 
 
 class Settings(BaseSettings):
@@ -39,8 +42,10 @@ class Settings(BaseSettings):
         1000, ge=1, description="Jobs that may wait; one more is refused with a time to retry."
     )
 
-    model_dir: Path | None = Field(
-        None, description="Folder of bundles, beside the embedded ones which are always there."
+    model_dir: Path = Field(
+        default_factory=lambda: models_in(default_data_directory(os.environ)),
+        description="Folder of bundles, beside the embedded ones which are always there; `models` "
+        "in the data directory of `ni up` unless set.",
     )
     device: str = Field("auto", description="Where networks run: auto, cpu, cuda or cuda:<index>.")
     cache_bytes: int = Field(

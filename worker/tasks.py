@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -18,8 +19,9 @@ from ni_core.bundles import Bundle, ModelCache
 from ni_core.errors import GeneratorMismatchError
 from ni_core.images import decode_image, fit
 from ni_core.inversion import (
+    DescentOptions,
     InversionResult,
-    OptimizeOptions,
+    MethodOptions,
     invert,
     parse_options,
     resolve_method,
@@ -43,6 +45,8 @@ from worker.records import latent_record
 from worker.reporter import StepReporter
 
 log = logging.getLogger(__name__)
+
+Options = TypeVar("Options", bound=MethodOptions)
 
 HISTORY_POINTS = 256
 """Most points of a loss curve that a result keeps, per picture."""
@@ -220,9 +224,9 @@ def _decode(pictures: Sequence[bytes], bundle: Bundle) -> torch.Tensor:
     return torch.stack(images).to(bundle.device)
 
 
-def rest_of(options: OptimizeOptions, saved: Checkpoint) -> OptimizeOptions:
+def rest_of(options: Options, saved: Checkpoint) -> Options:
     """Take the time that is already spent out of the budget."""
-    if options.budget_seconds is None:
+    if not isinstance(options, DescentOptions) or options.budget_seconds is None:
         return options
     left = max(options.budget_seconds - saved.seconds, 0.001)
     return dataclasses.replace(options, budget_seconds=left)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -14,8 +13,10 @@ from torch import Tensor
 
 from ni_core.bundles.manifest import TRUNKS, Manifest, read_manifest
 from ni_core.bundles.memo import Memo
+from ni_core.encoders.families import build_encoder, read_encoder_config
+from ni_core.encoders.protocol import Encoder
 from ni_core.errors import BrokenBundleError
-from ni_core.generators import Generator, StyleGAN2, StyleGAN2Config
+from ni_core.generators import Generator, build_generator, read_config
 from ni_core.perceptual import Perceptual, load_perceptual
 
 EMBEDDED = Path(__file__).parent
@@ -32,6 +33,7 @@ class Bundle:
         generator: The frozen generator.
         perceptual: The perceptual distance, on the bundle's own trunk.
         nbytes: Memory of all weights, in bytes.
+        encoder: The frozen encoder, if the bundle has one.
         memo: What was derived from the weights, such as directions.
     """
 
@@ -40,6 +42,7 @@ class Bundle:
     generator: Generator
     perceptual: Perceptual
     nbytes: int
+    encoder: Encoder | None = None
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
     @property
@@ -68,8 +71,10 @@ def load(manifest: Manifest, device: str | torch.device = "cpu") -> Bundle:
         name=manifest.trunk.name,
         calibrated=manifest.trunk.calibrated,
     ).to(device)
-    nbytes = sum(_nbytes(module) for module in (generator, perceptual))
-    return Bundle(manifest.name, manifest, generator, perceptual, nbytes)
+    encoder = _load_encoder(manifest, device)
+    parts = [part for part in (generator, perceptual, encoder) if part is not None]
+    nbytes = sum(_nbytes(cast(torch.nn.Module, part)) for part in parts)
+    return Bundle(manifest.name, manifest, generator, perceptual, nbytes, encoder)
 
 
 def load_bundle(
@@ -101,39 +106,36 @@ def load_bundle(
     raise BrokenBundleError(f"no bundle at {name_or_folder!s}", value=str(name_or_folder))
 
 
-def _stylegan2(config: Mapping[str, Any], tensors: dict[str, Tensor]) -> StyleGAN2:
-    fields = {**config, "channels": tuple(config["channels"])}
-    with torch.device("meta"):
-        network = StyleGAN2(StyleGAN2Config(**fields))
-    network.load_state_dict(tensors, strict=True, assign=True)
-    return network.freeze()
-
-
-_FAMILIES: dict[str, Callable[[Mapping[str, Any], dict[str, Tensor]], StyleGAN2]] = {
-    StyleGAN2.family: _stylegan2,
-}
-
-
-def _load_generator(manifest: Manifest, device: str | torch.device) -> StyleGAN2:
+def _load_generator(manifest: Manifest, device: str | torch.device) -> Generator:
     part = manifest.generator
-    if part.family not in _FAMILIES:
-        raise BrokenBundleError(
-            f"generator family {part.family!r} is not one of {', '.join(_FAMILIES)}",
-            value=part.family,
-            limit=list(_FAMILIES),
-        )
+    config = read_config(part.family, part.config)
     try:
-        generator = _FAMILIES[part.family](part.config, _read(manifest, part.file))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise BrokenBundleError(f"{part.file} does not fit its manifest: {error}") from error
+        generator = build_generator(part.family, config, _read(manifest, part.file))
+    except BrokenBundleError as error:
+        raise BrokenBundleError(f"{part.file} of bundle {manifest.name}: {error}") from error
     generator.fingerprint = manifest.fingerprint()
-    return generator.to(device)
+    cast(torch.nn.Module, generator).to(device)
+    return generator
+
+
+def _load_encoder(manifest: Manifest, device: str | torch.device) -> Encoder | None:
+    part = manifest.encoder
+    if part is None:
+        return None
+    config = read_encoder_config(part.family, part.config)
+    try:
+        encoder = build_encoder(part.family, config, _read(manifest, part.file))
+    except BrokenBundleError as error:
+        raise BrokenBundleError(f"{part.file} of bundle {manifest.name}: {error}") from error
+    cast(torch.nn.Module, encoder).to(device)
+    return encoder
 
 
 def _read(manifest: Manifest, file: str) -> dict[str, Tensor]:
-    """Tensors of a file as float32; a float32 file stays memory-mapped and shared."""
+    """Tensors of a file, real numbers as float32; a float32 file stays memory-mapped."""
     try:
-        return {key: tensor.float() for key, tensor in load_file(manifest.path(file)).items()}
+        tensors = load_file(manifest.path(file))
+        return {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
     except (SafetensorError, OSError) as error:
         raise BrokenBundleError(f"{file} of bundle {manifest.name} cannot be read") from error
 

@@ -14,6 +14,7 @@ import torch
 from ni_core.bundles.bundle import EMBEDDED, Bundle, load
 from ni_core.bundles.manifest import MANIFEST, NAME_PATTERN, Manifest, read_manifest
 from ni_core.errors import BrokenBundleError, UnknownModelError
+from ni_core.generators import SPACES, read_config
 
 Stamp = tuple[str, int, int]
 """Folder, time of change in ns and size of a manifest: a changed bundle is read anew."""
@@ -170,10 +171,10 @@ def _stamp(folder: Path) -> Stamp:
 
 def _summarise(manifest: Manifest) -> dict[str, Any]:
     # Imported here because both packages import Bundle from this one.
-    from ni_core.directions import DIRECTION_METHODS
+    from ni_core.directions import available_direction_methods
     from ni_core.inversion import available_methods
 
-    config = manifest.generator.config
+    config = read_config(manifest.generator.family, manifest.generator.config)
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -181,13 +182,16 @@ def _summarise(manifest: Manifest) -> dict[str, Any]:
         "family": manifest.generator.family,
         "fingerprint": manifest.fingerprint(),
         "resolution": manifest.resolution,
-        "z_dim": config.get("z_dim"),
-        "w_dim": config.get("w_dim"),
-        "num_layers": 2 * len(config["channels"]),
-        "spaces": ["z", "w", "w+"],
+        "z_dim": config.z_dim,
+        "w_dim": config.w_dim,
+        "num_layers": config.num_layers,
+        "num_classes": config.num_classes,
+        "spaces": [space for space in SPACES if space in config.spaces],
         "methods": available_methods(manifest.parts),
-        "direction_methods": list(DIRECTION_METHODS),
+        "direction_methods": available_direction_methods(manifest),
         "trunk": manifest.trunk.name,
+        "domain": dict(manifest.domain),
+        "source": dict(manifest.source),
         "training": dict(manifest.training),
         "figures": dict(manifest.figures),
     }

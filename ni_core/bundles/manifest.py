@@ -39,6 +39,44 @@ class GeneratorPart:
 
 
 @dataclass(frozen=True)
+class EncoderPart:
+    """An encoder of the generator's pictures: its file, its family and its configuration."""
+
+    file: str
+    family: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DirectionEntry:
+    """One direction that came with the model, not found by a method of ours.
+
+    Attributes:
+        name: What it does.
+        key: Its tensor in the directions' file: `[d]`, or one row for each row of W+.
+        space: `z` or `w`; a direction in W is added to rows of W+.
+        layers: Rows it is meant for; None is all.
+        deviation: Standard deviation of the latents along it, if known.
+        source: Where it came from, as in `ganspace: ffhq_pca.pt`.
+    """
+
+    name: str
+    key: str
+    space: str
+    layers: tuple[int, ...] | None
+    deviation: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class DirectionsPart:
+    """Directions that came with the model: one file of tensors, and what each is."""
+
+    file: str
+    entries: tuple[DirectionEntry, ...]
+
+
+@dataclass(frozen=True)
 class TrunkPart:
     """The feature network inside LPIPS.
 
@@ -57,6 +95,14 @@ class TrunkPart:
 
 
 @dataclass(frozen=True)
+class JudgePart:
+    """A factor reader for evaluation alone: its file, and what reports call it."""
+
+    file: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a bundle says of itself.
 
@@ -68,6 +114,11 @@ class Manifest:
         resolution: Side of its images in pixels.
         generator: The generator.
         trunk: The perceptual trunk.
+        encoder: The encoder, if there is one.
+        directions: Directions that came with the model, if there are any.
+        judge: The network that evaluation reads factors with, if there is one.
+        domain: What its pictures show, free form: subject, alignment, background.
+        source: Where an imported bundle's parts came from, free form.
         training: How it was trained, free form.
         figures: What was measured, free form.
     """
@@ -79,13 +130,25 @@ class Manifest:
     resolution: int
     generator: GeneratorPart
     trunk: TrunkPart
+    encoder: EncoderPart | None = None
+    directions: DirectionsPart | None = None
+    judge: JudgePart | None = None
+    domain: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parts(self) -> frozenset[str]:
         """Names of the parts that are present; inversion methods ask for parts by name."""
-        return frozenset({"generator", "trunk"})
+        optional = {"encoder": self.encoder, "directions": self.directions}
+        return frozenset({"generator", "trunk", *(name for name in optional if optional[name])})
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the bundle's files, the manifest left out."""
+        parts = (self.generator, self.trunk, self.encoder, self.directions, self.judge)
+        return tuple(part.file for part in parts if part is not None)
 
     def path(self, file: str) -> Path:
         """Path of one of the bundle's files."""
@@ -129,6 +192,11 @@ def read_manifest(folder: Path) -> Manifest:
                 name=str(trunk["name"]),
                 calibrated=bool(trunk.get("calibrated", False)),
             ),
+            encoder=_encoder(document.get("encoder")),
+            directions=_directions(document.get("directions")),
+            judge=_judge(document.get("judge")),
+            domain=dict(document.get("domain", {})),
+            source=dict(document.get("source", {})),
             training=dict(document.get("training", {})),
             figures=dict(document.get("figures", {})),
         )
@@ -141,6 +209,33 @@ def read_manifest(folder: Path) -> Manifest:
             f"{MANIFEST} of bundle {folder.name} cannot be read: {error}"
         ) from error
     return _checked(manifest)
+
+
+def _encoder(part: Mapping[str, Any] | None) -> EncoderPart | None:
+    if part is None:
+        return None
+    return EncoderPart(_file(part["file"]), str(part["family"]), dict(part["config"]))
+
+
+def _directions(part: Mapping[str, Any] | None) -> DirectionsPart | None:
+    if part is None:
+        return None
+    entries = tuple(
+        DirectionEntry(
+            name=str(entry["name"]),
+            key=str(entry["key"]),
+            space=str(entry["space"]),
+            layers=None if entry["layers"] is None else tuple(map(int, entry["layers"])),
+            deviation=None if entry["deviation"] is None else float(entry["deviation"]),
+            source=str(entry["source"]),
+        )
+        for entry in part["entries"]
+    )
+    return DirectionsPart(_file(part["file"]), entries)
+
+
+def _judge(part: Mapping[str, Any] | None) -> JudgePart | None:
+    return None if part is None else JudgePart(_file(part["file"]), str(part["name"]))
 
 
 def _checked(manifest: Manifest) -> Manifest:
@@ -156,7 +251,7 @@ def _checked(manifest: Manifest) -> Manifest:
             value=manifest.trunk.architecture,
             limit=list(TRUNKS),
         )
-    for file in (manifest.generator.file, manifest.trunk.file):
+    for file in manifest.files:
         if not manifest.path(file).is_file():
             raise BrokenBundleError(f"bundle {manifest.name} lacks the file {file}", value=file)
     return manifest

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle, load_bundle
@@ -20,13 +19,19 @@ from ni_core.evaluation.distances import (
     sharpness,
     spread_ratio,
 )
+from ni_core.evaluation.reading import (
+    BATCH,
+    by_factor,
+    determination_of,
+    open_judge,
+    read_factors,
+    render_all,
+    standardised,
+    unseen_factors,
+)
+from ni_core.generators import sample_z
 from ni_core.images import encode_image, grid
-from ni_core.training.picture_set import TEST_START
-from ni_core.training.portraits import FACTOR_NAMES, render, sample_factors
-from ni_core.training.regressor import SqueezeNetRegressor
-
-BATCH = 64
-"""Pictures worked on at once."""
+from ni_core.training.judge import Judge
 
 SHEET_PICTURES, SHEET_COLUMNS = 60, 10
 """Pictures on a contact sheet and in each of its rows."""
@@ -35,18 +40,11 @@ SHEET_PICTURES, SHEET_COLUMNS = 60, 10
 def generate(bundle: Bundle, n: int, *, seed: int, psi: float = 1.0) -> Tensor:
     """Pictures `[n, 3, r, r]` of the bundle's generator, clamped to [-1, 1]."""
     generator = bundle.generator
-    random = torch.Generator().manual_seed(seed)
-    z = torch.randn(n, generator.z_dim, generator=random).to(generator.device)
+    z = sample_z(generator, n, seed=seed).to(generator.device)
     with torch.no_grad():
         w_plus = generator.broadcast(generator.map(z), psi)
         parts = [generator.synthesize(part, noise="none") for part in w_plus.split(BATCH)]
     return torch.cat(parts).clamp(-1, 1)
-
-
-def unseen(n: int, resolution: int, *, seed: int, part: int, device: torch.device) -> Tensor:
-    """The `part`-th set of `n` renders beyond every training set, `[n, 3, r, r]`."""
-    factors = sample_factors(seed, TEST_START + part * n, n).to(device)
-    return render(factors, resolution)
 
 
 def compare(
@@ -79,53 +77,44 @@ def _in_parts(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
         return torch.cat([function(part) for part in pictures.split(BATCH)])
 
 
-def report(
-    bundle: Bundle, reader: SqueezeNetRegressor, *, samples: int, seed: int
-) -> dict[str, Any]:
+def report(bundle: Bundle, judge: Judge, *, samples: int, seed: int) -> dict[str, Any]:
     """Measure a bundle's generator.
 
     Args:
         bundle: What to measure.
-        reader: Reads factors; must not be the discriminator's own network.
+        judge: Reads factors and gives features; neither trained with the generator nor against it.
         samples: Pictures in each of the three sets: generated, unseen, unseen again.
         seed: Stream of the renders; the latents' seed too.
 
     Returns:
-        Figures for the manifest: generated against real, real against real, and the
-        spread of every factor as read from generated and from real pictures.
+        Figures for the manifest: generated against real, real against real, the judge's R² of
+        every factor, and its spread as read from generated and from real pictures.
     """
-    device, resolution = bundle.device, bundle.generator.resolution
-    real, again = (unseen(samples, resolution, seed=seed, part=i, device=device) for i in (0, 1))
+    truth, others = (unseen_factors(samples, seed=seed, part=part) for part in (0, 1))
+    real, again = render_all(truth, bundle), render_all(others, bundle)
     made = generate(bundle, samples, seed=seed)
     spaces: dict[str, Callable[[Tensor], Tensor]] = {
-        "random": RandomFeatures().to(device),
-        "trunk": _pooled(reader),
+        "judge": judge.extract,
+        "random": RandomFeatures().to(bundle.device),
     }
-    spread = spread_ratio(_in_parts(reader, real), _in_parts(reader, made))
+    read = read_factors(judge, real)
     return {
         "samples": samples,
         "seed": seed,
         "generated": compare(real, made, spaces),
         "real_against_real": compare(real, again, spaces),
-        "spread": {
-            name: round(value, 3) for name, value in zip(FACTOR_NAMES, spread.tolist(), strict=True)
-        },
+        "r2_judge": determination_of(read, standardised(truth)),
+        "spread": by_factor(spread_ratio(read, read_factors(judge, made))),
     }
-
-
-def _pooled(reader: SqueezeNetRegressor) -> Callable[[Tensor], Tensor]:
-    """The trunk's last features `[n, 512]`, averaged over positions."""
-    return lambda pictures: reader.extract(pictures).mean(dim=(2, 3))
 
 
 def write_sheets(bundle: Bundle, folder: Path, *, seed: int) -> None:
     """Write samples at psi 1 and 0.7 and unseen renders as contact sheets."""
     folder.mkdir(parents=True, exist_ok=True)
-    resolution = bundle.generator.resolution
     sheets = {
         "samples": generate(bundle, SHEET_PICTURES, seed=seed),
         "samples_psi_0.7": generate(bundle, SHEET_PICTURES, seed=seed, psi=0.7),
-        "renders": unseen(SHEET_PICTURES, resolution, seed=seed, part=0, device=bundle.device),
+        "renders": render_all(unseen_factors(SHEET_PICTURES, seed=seed), bundle),
     }
     for name, pictures in sheets.items():
         sheet = grid(pictures.cpu(), columns=SHEET_COLUMNS)
@@ -136,7 +125,7 @@ def main(arguments: list[str]) -> int:
     """Measure a bundle and write its contact sheets."""
     parser = argparse.ArgumentParser(prog="ni evaluate generator", description=__doc__)
     parser.add_argument("--bundle", default="portraits", help="name or folder")
-    parser.add_argument("--reader", type=Path, help="trunk.safetensors of `ni train features`")
+    parser.add_argument("--judge", type=Path, help="judge.safetensors; default: the bundle's own")
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
@@ -148,19 +137,11 @@ def main(arguments: list[str]) -> int:
     bundle = load_bundle(options.bundle, device=options.device)
     if options.sheets:
         write_sheets(bundle, options.sheets, seed=options.seed)
-    if options.reader:
-        reader = SqueezeNetRegressor(bundle.generator.resolution)
-        reader.load_state_dict(load_file(options.reader))
-        reader.to(bundle.device).eval()
-        figures = report(bundle, reader, samples=options.samples, seed=options.seed)
-        text = json.dumps(figures, indent=2)
-        print(text)
-        if options.out:
-            options.out.write_text(text + "\n")
+    figures = report(
+        bundle, open_judge(bundle, options.judge), samples=options.samples, seed=options.seed
+    )
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.exit(main(sys.argv[1:]))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ni_core.generators import winograd
+from ni_core.generators.resampling import LINEAR, smooth
 
 SQRT2 = math.sqrt(2.0)
 """Gain that keeps the variance through a leaky ReLU, as in the paper."""
@@ -17,13 +21,32 @@ SLOPE = 0.2
 _HALF_LIMIT = 256.0
 """Activations are clamped to this in half precision, far from its overflow at 65504."""
 
+_WINOGRAD_SIDE = 32
+"""Convolutions of at least so many pixels a side ..."""
+
+_WINOGRAD_CHANNELS = 128
+"""... and so many channels gain from the fast algorithm on a CPU."""
+
 
 class ModulatedConv(nn.Module):
     """Convolution whose input channels are scaled by a style.
 
     The style scales the activations and demodulation scales the result, which equals scaling the
     weights per sample but lets the whole batch share one plain convolution.
+
+    Args:
+        inputs: Channels that come in.
+        outputs: Channels that go out.
+        w_dim: Size of w.
+        kernel: Side of the kernel.
+        up: Whether it doubles the resolution.
+        demodulate: Whether the variance of the result is made independent of the style.
+        taps: Filter of the doubling.
+        fast: Whether it uses Winograd's algorithm on a CPU once it is frozen.
     """
+
+    _squared: Tensor | None
+    _transformed: Tensor | None
 
     def __init__(
         self,
@@ -34,18 +57,26 @@ class ModulatedConv(nn.Module):
         kernel: int,
         up: bool = False,
         demodulate: bool = True,
+        taps: tuple[float, ...] = LINEAR,
+        fast: bool = False,
     ) -> None:
         super().__init__()
         self.up = up
         self.demodulate = demodulate
+        self.taps = taps
+        self.fast = fast
         self.gain = 1 / math.sqrt(inputs * kernel * kernel)
         self.affine = linear(w_dim, inputs, gain=1 / math.sqrt(w_dim), bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) * self.gain)
-        self._squared: Tensor | None = None
+        self.register_buffer("_squared", None, persistent=False)
+        self.register_buffer("_transformed", None, persistent=False)
 
     def freeze(self) -> None:
-        """Remember what depends on the weights alone; they must not change afterwards."""
-        self._squared = self.weight.detach().square().sum(dim=(2, 3))
+        """Remember what depends on the weights alone; call it again after changing them."""
+        weight = self.weight.detach()
+        self._squared = weight.square().sum(dim=(2, 3))
+        if self.fast and weight.device.type == "cpu":
+            self._transformed = winograd.transform(weight)
 
     def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor | None]:
         """Convolve.
@@ -60,26 +91,61 @@ class ModulatedConv(nn.Module):
         """
         style = self.affine(w)
         x = x * style[:, :, None, None].to(x.dtype)
-        x = _upsampling_conv(x, self.weight) if self.up else _conv(x, self.weight)
+        x = self._convolve(x)
         if not self.demodulate:
             return x, None
         squared = self._squared
-        if squared is None:
+        if squared is None or self.weight.requires_grad:
             squared = self.weight.square().sum(dim=(2, 3))
         factor = torch.rsqrt(F.linear(style.float().square(), squared.float()) + 1e-8)
         return x, factor[:, :, None, None]
 
+    def _convolve(self, x: Tensor) -> Tensor:
+        if self.up:
+            return _upsampling_conv(x, self.weight, self.taps)
+        fast = self._transformed is not None and not self.weight.requires_grad
+        if fast and x.device.type == "cpu" and x.dtype == torch.float32:
+            return winograd.convolve(x, cast(Tensor, self._transformed))
+        return F.conv2d(x, self.weight.to(x.dtype), padding=self.weight.shape[-1] // 2)
+
 
 class SynthesisLayer(nn.Module):
-    """Modulated convolution, noise, bias and leaky ReLU."""
+    """Modulated convolution, noise, bias, leaky ReLU and clamp.
+
+    Args:
+        inputs: Channels that come in.
+        outputs: Channels that go out.
+        w_dim: Size of w.
+        up: Whether the layer doubles the resolution.
+        resolution: Side of what goes out, in pixels.
+        noise: Whether spatial noise is added.
+        taps: Filter of the doubling.
+        clamp: Largest magnitude before `gain`; None for no limit.
+        gain: Factor of what goes out.
+    """
 
     noise: Tensor
 
     def __init__(
-        self, inputs: int, outputs: int, w_dim: int, *, up: bool, resolution: int, noise: bool
+        self,
+        inputs: int,
+        outputs: int,
+        w_dim: int,
+        *,
+        up: bool,
+        resolution: int,
+        noise: bool,
+        taps: tuple[float, ...] = LINEAR,
+        clamp: float | None = None,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.conv = ModulatedConv(inputs, outputs, w_dim, kernel=3, up=up)
+        wide = min(inputs, outputs) >= _WINOGRAD_CHANNELS and resolution >= _WINOGRAD_SIDE
+        self.conv = ModulatedConv(
+            inputs, outputs, w_dim, kernel=3, up=up, taps=taps, fast=wide and not up
+        )
+        self.clamp = clamp
+        self.gain = gain
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise_strength = nn.Parameter(torch.zeros(())) if noise else None
         if noise:
@@ -89,27 +155,34 @@ class SynthesisLayer(nn.Module):
         """Turn x `[n, inputs, h, w]` into features; noise is `[n or 1, 1, h', w']`."""
         x, factor = self.conv(x, w)
         assert factor is not None
-        # leaky_relu(a) * sqrt(2) = leaky_relu(a * sqrt(2)): fold the gain into the affine part.
-        bias = (self.bias * SQRT2)[None, :, None, None]
+        # leaky_relu(a) * gain = leaky_relu(a * gain): fold the gain into the affine part.
+        gain = SQRT2 * self.gain
+        bias = (self.bias * gain)[None, None, None]
         if noise is not None and self.noise_strength is not None:
-            bias = bias + noise * (self.noise_strength * SQRT2)
-        x = torch.addcmul(bias.to(x.dtype), x, (factor * SQRT2).to(x.dtype))
+            bias = bias + noise.permute(0, 2, 3, 1) * (self.noise_strength * gain)
+        bias = bias.permute(0, 3, 1, 2)  # channels last, as x: a mixture is several times slower
+        x = torch.addcmul(bias.to(x.dtype), x, (factor * gain).to(x.dtype))
         x = F.leaky_relu(x, SLOPE, inplace=not torch.is_grad_enabled())
-        return x.clamp(-_HALF_LIMIT, _HALF_LIMIT) if x.dtype == torch.float16 else x
+        limit = _HALF_LIMIT if self.clamp is None and x.dtype == torch.float16 else self.clamp
+        return x if limit is None else x.clamp(-limit * self.gain, limit * self.gain)
 
 
 class ToRGB(nn.Module):
-    """Features to RGB by a modulated 1x1 convolution."""
+    """Features to RGB, or to grey, by a modulated 1x1 convolution."""
 
-    def __init__(self, inputs: int, w_dim: int) -> None:
+    def __init__(
+        self, inputs: int, w_dim: int, *, outputs: int = 3, clamp: float | None = None
+    ) -> None:
         super().__init__()
-        self.conv = ModulatedConv(inputs, 3, w_dim, kernel=1, demodulate=False)
-        self.bias = nn.Parameter(torch.zeros(3))
+        self.conv = ModulatedConv(inputs, outputs, w_dim, kernel=1, demodulate=False)
+        self.clamp = clamp
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Turn x `[n, inputs, h, w]` into RGB `[n, 3, h, w]`, float32."""
+        """Turn x `[n, inputs, h, w]` into `[n, outputs, h, w]`, float32."""
         rgb: Tensor = self.conv(x, w)[0].float()
-        return rgb + self.bias[None, :, None, None]
+        rgb = rgb + self.bias[None, :, None, None]
+        return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
 
 
 def linear(inputs: int, outputs: int, *, gain: float, bias: float = 0.0) -> nn.Linear:
@@ -120,22 +193,7 @@ def linear(inputs: int, outputs: int, *, gain: float, bias: float = 0.0) -> nn.L
     return layer
 
 
-def _conv(x: Tensor, weight: Tensor) -> Tensor:
-    return F.conv2d(x, weight.to(x.dtype), padding=weight.shape[-1] // 2)
-
-
-def _upsampling_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """Double the resolution: transposed convolution, then the [1, 3, 3, 1] low-pass filter."""
+def _upsampling_conv(x: Tensor, weight: Tensor, taps: tuple[float, ...]) -> Tensor:
+    """Double the resolution: transposed convolution, then the low-pass filter."""
     x = F.conv_transpose2d(x, weight.to(x.dtype).transpose(0, 1), stride=2)
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 4
-    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
-    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
-
-
-def upsample(rgb: Tensor) -> Tensor:
-    """Double the resolution of RGB by the [1, 3, 3, 1] filter.
-
-    Bilinear interpolation of the zero-padded image is the same filter.
-    """
-    padded = F.interpolate(F.pad(rgb, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")
-    return padded[:, :, 2:-2, 2:-2]
+    return smooth(x, taps)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -17,18 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ni_core.errors import BrokenBundleError
-from ni_core.generators.modulated import (
-    SLOPE,
-    SQRT2,
-    ModulatedConv,
-    SynthesisLayer,
-    ToRGB,
-    linear,
-    upsample,
-)
-from ni_core.generators.protocol import Noise, Space
+from ni_core.generators.mapping import MappingNetwork
+from ni_core.generators.modulated import ModulatedConv, SynthesisLayer, ToRGB
+from ni_core.generators.protocol import Noise, broadcast_rows
+from ni_core.generators.resampling import upsample
+from ni_core.generators.stylegan2_config import StyleGAN2Config
 from ni_core.layers import check_layers
+
+__all__ = ["StyleGAN2", "StyleGAN2Config"]
 
 _MAPPING_GAIN = 0.01
 """Learning-rate multiplier of the mapping network, as in the paper."""
@@ -37,74 +32,18 @@ _HALF_RESOLUTIONS = 4
 """On a GPU so many of the highest resolutions run in half precision."""
 
 
-@dataclass(frozen=True)
-class StyleGAN2Config:
-    """Architecture of one StyleGAN2.
-
-    Attributes:
-        resolution: Side of the image in pixels, a power of two from 8.
-        z_dim: Size of z.
-        w_dim: Size of w.
-        mapping_layers: Fully connected layers from z to w.
-        channels: Feature channels at 4, 8, ..., `resolution` pixels.
-        noise: Whether convolutions have spatial noise inputs.
-    """
-
-    resolution: int
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    channels: tuple[int, ...] = ()
-    noise: bool = True
-
-    def __post_init__(self) -> None:
-        blocks = int(math.log2(self.resolution)) - 1 if self.resolution >= 8 else 0
-        if blocks < 2 or 2 ** (blocks + 1) != self.resolution:
-            raise BrokenBundleError(
-                f"resolution {self.resolution} is not a power of two from 8", value=self.resolution
-            )
-        if len(self.channels) != blocks:
-            raise BrokenBundleError(
-                f"{len(self.channels)} channel counts given, {blocks} needed for "
-                f"{self.resolution} px",
-                value=len(self.channels),
-                limit=blocks,
-            )
-
-    @property
-    def num_layers(self) -> int:
-        """Rows of W+: 2 log2(resolution) - 2."""
-        return 2 * len(self.channels)
-
-
-class MappingNetwork(nn.Module):
-    """z to w: normalise to unit second moment, then fully connected layers."""
-
-    def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
-        widths = [config.z_dim] + [config.w_dim] * config.mapping_layers
-        self.layers = nn.ModuleList(
-            linear(inputs, outputs, gain=1 / math.sqrt(inputs))
-            for inputs, outputs in pairwise(widths)
-        )
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Map z `[n, z_dim]` to w `[n, w_dim]`."""
-        x: Tensor = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), SLOPE) * SQRT2
-        return x
-
-
 class StyleGAN2(nn.Module):
-    """StyleGAN2 with skip connections to RGB, behind the `Generator` protocol.
+    """StyleGAN2 behind the `Generator` protocol.
+
+    `to_rgbs` has one layer for each block of the architecture `"skip"`, else one for the last
+    block; `skips` has the 1x1 convolutions past the blocks from 8 px of `"residual"`, without
+    the gain sqrt(1/2) of both branches, which the network applies.
 
     Attributes:
         fingerprint: Names these weights; set by whoever loads them.
     """
 
     family = "stylegan2"
-    spaces: frozenset[Space] = frozenset({"z", "w", "w+"})
     w_avg: Tensor
 
     def __init__(self, config: StyleGAN2Config) -> None:
@@ -115,27 +54,29 @@ class StyleGAN2(nn.Module):
         self.z_dim = config.z_dim
         self.w_dim = config.w_dim
         self.num_layers = config.num_layers
-        self.mapping = MappingNetwork(config)
+        self.num_classes = config.num_classes
+        self.prior = config.prior
+        self.spaces = config.spaces
+        self.mapping = MappingNetwork(
+            config.z_dim,
+            config.w_dim,
+            config.mapping_layers,
+            width=config.mapping_width,
+            num_classes=config.num_classes,
+            embed_dim=config.embed_dim,
+        )
         self.constant = nn.Parameter(torch.randn(1, config.channels[0], 4, 4))
-        self.layers = nn.ModuleList(self._make_layers(config))
-        self.to_rgbs = nn.ModuleList(ToRGB(width, config.w_dim) for width in config.channels)
+        self.layers = nn.ModuleList(_make_layers(config))
+        self.to_rgbs = nn.ModuleList(_make_to_rgbs(config))
+        if config.architecture == "residual":
+            self.skips = nn.ModuleList(_make_skips(config))
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         sides = [4 << (index + 1) // 2 for index in range(len(self.layers))]
         self.noise_shapes = tuple((side, side) for side in sides) if config.noise else ()
 
-    @staticmethod
-    def _make_layers(config: StyleGAN2Config) -> list[SynthesisLayer]:
-        def layer(inputs: int, outputs: int, block: int, *, up: bool) -> SynthesisLayer:
-            return SynthesisLayer(
-                inputs, outputs, config.w_dim, up=up, resolution=4 << block, noise=config.noise
-            )
-
-        layers = [layer(config.channels[0], config.channels[0], 0, up=False)]
-        for block in range(1, len(config.channels)):
-            inputs, outputs = config.channels[block - 1], config.channels[block]
-            layers.append(layer(inputs, outputs, block, up=True))
-            layers.append(layer(outputs, outputs, block, up=False))
-        return layers
+    @property
+    def _blocks(self) -> int:
+        return len(self.config.channels)
 
     @property
     def device(self) -> torch.device:
@@ -150,23 +91,23 @@ class StyleGAN2(nn.Module):
                 module.freeze()
         return self
 
-    def map(self, z: Tensor) -> Tensor:
-        """Map z `[n, z_dim]` to w `[n, w_dim]`, without truncation."""
-        w: Tensor = self.mapping(z)
-        return w
-
-    def broadcast(self, w: Tensor, psi: float = 1.0) -> Tensor:
-        """Repeat w `[n, w_dim]` over all rows, truncated towards `w_avg`.
+    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map z `[n, z_dim]` to w `[n, w_dim]`, without truncation.
 
         Args:
-            w: `[n, w_dim]`.
-            psi: 1 leaves w as it is, 0 gives `w_avg`.
+            z: N(0, I); its length is of no consequence.
+            labels: Class indexes `[n]` or rows `[n, num_classes]`; None is class 0. Ignored by a
+                generator without classes.
 
-        Returns:
-            `[n, num_layers, w_dim]`.
+        Raises:
+            InvalidLatentError: A label does not exist, or the shape of the labels is wrong.
         """
-        truncated = w if psi == 1.0 else self.w_avg.lerp(w, psi)
-        return truncated[:, None, :].expand(-1, self.num_layers, -1)
+        w: Tensor = self.mapping(z, labels)
+        return w
+
+    def broadcast(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """Bring w `[n, w_dim]` to `[n, num_layers, w_dim]`; see `broadcast_rows`."""
+        return broadcast_rows(w, self.w_avg, self.num_layers, psi, cutoff)
 
     def synthesize(self, w_plus: Tensor, noise: Noise = "const") -> Tensor:
         """Render.
@@ -183,14 +124,27 @@ class StyleGAN2(nn.Module):
         x = self.constant.expand(w_plus.shape[0], -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
         x = self.layers[0](x, w_plus[:, 0], maps[0])
-        rgb: Tensor = self.to_rgbs[0](x, w_plus[:, 1])
-        for block in range(1, len(self.to_rgbs)):
-            first = 2 * block - 1
-            x = x.to(self._dtype(block))
-            x = self.layers[first](x, w_plus[:, first], maps[first])
-            x = self.layers[first + 1](x, w_plus[:, first + 1], maps[first + 1])
-            rgb = upsample(rgb) + self.to_rgbs[block](x, w_plus[:, first + 2])
-        return rgb
+        skip = self.config.architecture == "skip"
+        rgb: Tensor = self.to_rgbs[0](x, w_plus[:, 1]) if skip else x
+        for block in range(1, self._blocks):
+            x = self._block(block, x.to(self._dtype(block)), w_plus, maps)
+            if skip:
+                low = upsample(rgb, self.config.filter)
+                rgb = low + self.to_rgbs[block](x, w_plus[:, 2 * block + 1])
+        if not skip:
+            rgb = self.to_rgbs[0](x, w_plus[:, -1])
+        return rgb.expand(-1, 3, -1, -1)
+
+    def _block(
+        self, block: int, x: Tensor, w_plus: Tensor, maps: Sequence[Tensor | None]
+    ) -> Tensor:
+        first, second = 2 * block - 1, 2 * block
+        y: Tensor = self.layers[first](x, w_plus[:, first], maps[first])
+        y = self.layers[second](y, w_plus[:, second], maps[second])
+        if self.config.architecture != "residual":
+            return y
+        weight = cast(nn.Conv2d, self.skips[block - 1]).weight.to(x.dtype)
+        return y + upsample(F.conv2d(x, weight * math.sqrt(0.5)), self.config.filter)
 
     def style_weights(self, layers: Sequence[int]) -> Tensor:
         """Affine weights of the convolutions that read these W+ rows.
@@ -218,6 +172,10 @@ class StyleGAN2(nn.Module):
             if isinstance(module, ModulatedConv):
                 gains[f"{name}.weight"] = module.gain
                 gains[f"{name}.affine.weight"] = 1 / math.sqrt(module.affine.in_features)
+            elif isinstance(module, nn.Conv2d):
+                gains[f"{name}.weight"] = 1 / math.sqrt(module.in_channels)
+            elif isinstance(module, nn.Linear) and name == "mapping.embed":
+                gains[f"{name}.weight"] = 1 / math.sqrt(module.in_features)
             elif isinstance(module, nn.Linear) and name.startswith("mapping."):
                 gains[f"{name}.weight"] = _MAPPING_GAIN / math.sqrt(module.in_features)
                 gains[f"{name}.bias"] = _MAPPING_GAIN
@@ -226,7 +184,7 @@ class StyleGAN2(nn.Module):
     def _dtype(self, block: int) -> torch.dtype:
         # Gradients would need loss scaling in half precision, so only rendering uses it.
         halves = self.constant.device.type == "cuda" and not torch.is_grad_enabled()
-        high = block >= len(self.to_rgbs) - _HALF_RESOLUTIONS
+        high = block >= self._blocks - _HALF_RESOLUTIONS
         return torch.float16 if halves and high else self.constant.dtype
 
     def _noise_maps(self, noise: Noise, n: int) -> list[Tensor | None]:
@@ -238,3 +196,42 @@ class StyleGAN2(nn.Module):
         if noise == "random":
             return [torch.randn(n, 1, *shape, device=self.device) for shape in self.noise_shapes]
         return [*noise]
+
+
+def _make_layers(config: StyleGAN2Config) -> list[SynthesisLayer]:
+    def layer(inputs: int, outputs: int, block: int, *, up: bool) -> SynthesisLayer:
+        ends_block = config.architecture == "residual" and block > 0 and not up
+        return SynthesisLayer(
+            inputs,
+            outputs,
+            config.w_dim,
+            up=up,
+            resolution=4 << block,
+            noise=config.noise,
+            taps=config.filter,
+            clamp=config.clamp,
+            gain=math.sqrt(0.5) if ends_block else 1.0,
+        )
+
+    layers = [layer(config.channels[0], config.channels[0], 0, up=False)]
+    for block, (inputs, outputs) in enumerate(pairwise(config.channels), start=1):
+        layers.append(layer(inputs, outputs, block, up=True))
+        layers.append(layer(outputs, outputs, block, up=False))
+    return layers
+
+
+def _make_to_rgbs(config: StyleGAN2Config) -> list[ToRGB]:
+    widths = config.channels if config.architecture == "skip" else config.channels[-1:]
+    return [
+        ToRGB(width, config.w_dim, outputs=config.image_channels, clamp=config.clamp)
+        for width in widths
+    ]
+
+
+def _make_skips(config: StyleGAN2Config) -> list[nn.Conv2d]:
+    skips = [
+        nn.Conv2d(inputs, outputs, 1, bias=False) for inputs, outputs in pairwise(config.channels)
+    ]
+    for skip in skips:
+        nn.init.normal_(skip.weight, std=1 / math.sqrt(skip.in_channels))
+    return skips

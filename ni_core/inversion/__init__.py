@@ -1,5 +1,6 @@
 """Inversion: photo -> latent. One method per file, one shared descent loop."""
 
+from ni_core.inversion.encode import EncoderOptions
 from ni_core.inversion.invert import invert
 from ni_core.inversion.methods import (
     AUTO,
@@ -11,14 +12,17 @@ from ni_core.inversion.methods import (
     resolve_method,
 )
 from ni_core.inversion.optimize import OptimizeOptions
-from ni_core.inversion.options import OptionSchema
+from ni_core.inversion.options import DescentOptions, MethodOptions, OptionSchema
 from ni_core.inversion.report import InversionResult, OnStep, StepReport, Stopped
 
 __all__ = [
     "AUTO",
     "METHODS",
+    "DescentOptions",
+    "EncoderOptions",
     "InversionResult",
     "Method",
+    "MethodOptions",
     "OnStep",
     "OptimizeOptions",
     "OptionSchema",

@@ -1,4 +1,4 @@
-"""Coordinates in which a descent moves: W rid of its correlations.
+"""Coordinates in which a descent moves: W rid of its correlations, z kept within its limits.
 
 The numbers of w have very different spreads and move together; plain descent zigzags there. In
 whitened coordinates v, with w = w_avg + v @ basis, mapped latents have mean 0 and covariance 1, so
@@ -16,47 +16,71 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
-from ni_core.generators import Generator, Space
+from ni_core.bundles.samples import sample_w
+from ni_core.generators import Space
 
-_SAMPLES_PER_DIMENSION = 16
 _FLOOR = 1e-4
 """Variances are raised to this part of the largest, so that no direction is out of reach."""
 
+_EDGE = 1 - 1e-5
+"""A number of z is not put closer to the limits 1 and -1 than this."""
 
-@dataclass(frozen=True)
+
 class Coordinates:
-    """An affine change of coordinates of the last dimension; `basis` None is none at all."""
-
-    origin: Float[Tensor, " d"] | None = None
-    basis: Float[Tensor, "d d"] | None = None
-    inverse: Float[Tensor, "d d"] | None = None
+    """A change of coordinates of the last dimension; this one changes nothing."""
 
     def to_latents(self, v: Tensor) -> Tensor:
         """Coordinates `[..., d]` to latents `[..., d]`; differentiable."""
-        return v if self.basis is None or self.origin is None else v @ self.basis + self.origin
+        return v
 
     def from_latents(self, latents: Tensor) -> Tensor:
         """Latents `[..., d]` to coordinates `[..., d]`."""
-        if self.inverse is None or self.origin is None:
-            return latents
+        return latents
+
+
+@dataclass(frozen=True)
+class Whitened(Coordinates):
+    """Coordinates of W in which mapped latents have covariance 1."""
+
+    origin: Float[Tensor, " d"]
+    basis: Float[Tensor, "d d"]
+    inverse: Float[Tensor, "d d"]
+
+    def to_latents(self, v: Tensor) -> Tensor:
+        """Coordinates `[..., d]` to latents `[..., d]`; differentiable."""
+        return v @ self.basis + self.origin
+
+    def from_latents(self, latents: Tensor) -> Tensor:
+        """Latents `[..., d]` to coordinates `[..., d]`."""
         return (latents - self.origin) @ self.inverse
+
+
+class Bounded(Coordinates):
+    """Coordinates of a z that never leaves -1 to 1: evenly spread z have a spread of 0.9 there."""
+
+    def to_latents(self, v: Tensor) -> Tensor:
+        """Coordinates `[..., d]` to latents `[..., d]`; differentiable."""
+        return v.tanh()
+
+    def from_latents(self, latents: Tensor) -> Tensor:
+        """Latents `[..., d]` to coordinates `[..., d]`."""
+        return latents.clamp(-_EDGE, _EDGE).atanh()
 
 
 def coordinates_of(bundle: Bundle, space: Space) -> Coordinates:
     """Whitened coordinates for w and w+, computed once for each bundle; z is white already."""
     if space == "z":
-        return Coordinates()
-    return bundle.memo.get("whitening", lambda: _whiten(bundle.generator))
+        return Bounded() if bundle.generator.prior == "uniform" else Coordinates()
+    return bundle.memo.get("whitening", lambda: _whiten(bundle))
 
 
 @torch.no_grad()
-def _whiten(generator: Generator) -> Coordinates:
-    seeded = torch.Generator().manual_seed(0)
-    samples = _SAMPLES_PER_DIMENSION * generator.w_dim
-    z = torch.randn(samples, generator.z_dim, generator=seeded).to(generator.device)
-    offsets = (generator.map(z) - generator.w_avg).double()
-    variances, directions = torch.linalg.eigh(offsets.T @ offsets / samples)
+def _whiten(bundle: Bundle) -> Whitened:
+    generator = bundle.generator
+    rows = sample_w(bundle).flatten(0, -2).to(generator.device)
+    offsets = (rows - generator.w_avg).double()
+    variances, directions = torch.linalg.eigh(offsets.T @ offsets / len(offsets))
     spreads = variances.clamp_min(_FLOOR * variances.max()).sqrt()
     basis = spreads[:, None] * directions.T
     inverse = directions / spreads
-    return Coordinates(generator.w_avg, basis.float(), inverse.float())
+    return Whitened(generator.w_avg, basis.float(), inverse.float())

@@ -18,7 +18,7 @@ from ni_core.generators import Generator, Noise, Space, to_synthesis_input
 from ni_core.inversion.clock import Clock
 from ni_core.inversion.coordinates import Coordinates
 from ni_core.inversion.options import DescentOptions
-from ni_core.inversion.report import OnStep, StepReport, Stopped
+from ni_core.inversion.report import Found, OnStep, StepReport, Stopped
 from ni_core.objectives import Objective, noise_regularity
 
 _TRIAL_PART = 0.1
@@ -43,25 +43,6 @@ class Problem:
         return self.generator.synthesize(latents, noise)
 
 
-@dataclass(frozen=True)
-class Descended:
-    """Where a descent ended.
-
-    Attributes:
-        latents: For each image the latent with the lowest loss on the way.
-        losses: These losses, `[n]`.
-        history: Loss of each image at each step until it stopped.
-        steps: Steps done, including those before `first_step`.
-        stopped: Why it ended.
-    """
-
-    latents: Tensor
-    losses: Tensor
-    history: list[list[float]]
-    steps: int
-    stopped: Stopped
-
-
 def descend(
     problem: Problem,
     start: Tensor,
@@ -70,7 +51,7 @@ def descend(
     starts: int = 1,
     on_step: OnStep | None = None,
     first_step: int = 0,
-) -> Descended:
+) -> Found:
     """Minimise the loss of each image over its latent.
 
     With several starts, all of them descend for the first tenth of the steps, then the best of
@@ -107,7 +88,7 @@ def descend(
             descent = descent.narrowed()
     descent = descent.narrowed()
     latents = problem.coordinates.to_latents(descent.best[0])
-    return Descended(latents, descent.best_losses, descent.history, clock.done, stopped)
+    return Found(latents, descent.history, clock.done, stopped)
 
 
 class _Descent:

@@ -12,10 +12,10 @@ from torch import Tensor
 from ni_core import metrics
 from ni_core.bundles.bundle import Bundle
 from ni_core.errors import InvalidImageError, InvalidLatentError, InvalidOptionError
-from ni_core.generators import latent_shape, require_space, to_synthesis_input
+from ni_core.generators import Space, latent_shape, to_synthesis_input
 from ni_core.inversion.methods import AUTO, METHODS, parse_options, resolve_method
-from ni_core.inversion.optimize import OptimizeOptions
-from ni_core.inversion.report import InversionResult, OnStep
+from ni_core.inversion.options import MethodOptions
+from ni_core.inversion.report import Found, InversionResult, OnStep
 from ni_core.latents import Latent
 
 
@@ -24,7 +24,7 @@ def invert(
     images: Float[Tensor, "n 3 r r"],
     *,
     method: str = AUTO,
-    options: OptimizeOptions | Mapping[str, object] | None = None,
+    options: MethodOptions | Mapping[str, object] | None = None,
     on_step: OnStep | None = None,
     start: Tensor | None = None,
     first_step: int = 0,
@@ -55,18 +55,16 @@ def invert(
     """
     began = time.monotonic()
     name = resolve_method(method, bundle)
-    if not isinstance(options, OptimizeOptions):
+    if options is None or isinstance(options, Mapping):
         options = parse_options(name, options or {})
     images = _checked_images(bundle, images)
-    start = _checked_start(bundle, start, options, len(images))
+    space = METHODS[name].space(bundle.generator, options)
+    start = _checked_start(bundle, start, space, len(images))
     _check_first_step(first_step, options.steps)
     found = METHODS[name].run(
         bundle, images, options, on_step=on_step, start=start, first_step=first_step
     )
-    space = require_space(bundle.generator, options.space)
-    with torch.no_grad():
-        inputs = to_synthesis_input(bundle.generator, found.latents, space)
-        pictures = bundle.generator.synthesize(inputs)
+    pictures = found.images if found.images is not None else _pictures(bundle, found, space)
     return InversionResult(
         latents=[
             Latent(tensor.float().cpu().clone(), space, bundle.generator.fingerprint)
@@ -96,12 +94,9 @@ def _checked_images(bundle: Bundle, images: Tensor) -> Tensor:
     return images.detach().to(bundle.device, torch.float32)
 
 
-def _checked_start(
-    bundle: Bundle, start: Tensor | None, options: OptimizeOptions, n: int
-) -> Tensor | None:
+def _checked_start(bundle: Bundle, start: Tensor | None, space: Space, n: int) -> Tensor | None:
     if start is None:
         return None
-    space = require_space(bundle.generator, options.space)
     expected = (n, *latent_shape(bundle.generator, space))
     if tuple(start.shape) != expected:
         raise InvalidLatentError(
@@ -115,8 +110,14 @@ def _checked_start(
     return start.detach().to(bundle.device, torch.float32)
 
 
-def _check_first_step(first_step: int, steps: int) -> None:
-    if not 0 <= first_step <= steps:
+@torch.no_grad()
+def _pictures(bundle: Bundle, found: Found, space: Space) -> Tensor:
+    inputs = to_synthesis_input(bundle.generator, found.latents, space)
+    return bundle.generator.synthesize(inputs)
+
+
+def _check_first_step(first_step: int, steps: int | None) -> None:
+    if steps is not None and not 0 <= first_step <= steps:
         raise InvalidOptionError(
             f"first_step is {first_step}, but must be from 0 to steps, {steps}",
             option="first_step",

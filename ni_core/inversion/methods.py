@@ -8,9 +8,14 @@ from typing import Any
 
 from ni_core.bundles.bundle import Bundle
 from ni_core.errors import UnknownMethodError
-from ni_core.inversion.descent import Descended
-from ni_core.inversion.optimize import OptimizeOptions, optimize
-from ni_core.inversion.options import OptionSchema, parse, schema_of
+from ni_core.generators import Generator, Space, require_space
+from ni_core.inversion.encode import EncoderOptions, encode
+from ni_core.inversion.optimize import OptimizeOptions, optimize, space_of
+from ni_core.inversion.options import MethodOptions, OptionSchema, parse, schema_of
+from ni_core.inversion.report import Found
+
+_IMPORTED_PARTS = ("encoder",)
+"""Parts that a bundle need not have, by the name of the option that imports them."""
 
 AUTO = "auto"
 """Stands for the best method a bundle has the parts for."""
@@ -25,14 +30,16 @@ class Method:
         meaning: One sentence for users.
         needs: Parts a bundle must have.
         options: Dataclass of its options.
+        space: `(generator, options)` to the space of its results.
         run: `(bundle, images, options, *, on_step, start, first_step)` to the latents found.
     """
 
     name: str
     meaning: str
     needs: frozenset[str]
-    options: type[OptimizeOptions]
-    run: Callable[..., Descended]
+    options: type[MethodOptions]
+    space: Callable[[Generator, Any], Space]
+    run: Callable[..., Found]
 
 
 METHODS: dict[str, Method] = {
@@ -43,7 +50,16 @@ METHODS: dict[str, Method] = {
             meaning="Gradient descent on the latent: slow, accurate, works with any generator.",
             needs=frozenset({"generator", "trunk"}),
             options=OptimizeOptions,
+            space=lambda generator, options: space_of(generator, options.space),
             run=optimize,
+        ),
+        Method(
+            name="encoder",
+            meaning="The bundle's encoder: fast, one pass or a few, good to edit, less accurate.",
+            needs=frozenset({"generator", "encoder"}),
+            options=EncoderOptions,
+            space=lambda generator, options: require_space(generator, "w+"),
+            run=encode,
         ),
     )
 }
@@ -74,13 +90,14 @@ def resolve_method(name: str, bundle: Bundle | Mapping[str, Any]) -> str:
     if name in available:
         return name
     raise UnknownMethodError(
-        f"method {name!r} is not one of those of {model}: {', '.join([AUTO, *available])}",
+        f"method {name!r} is not one of those of {model}: {', '.join([AUTO, *available])}"
+        + _how_to_get(name, model),
         value=name,
         limit=[AUTO, *available],
     )
 
 
-def parse_options(method: str, options: Mapping[str, object]) -> OptimizeOptions:
+def parse_options(method: str, options: Mapping[str, object]) -> MethodOptions:
     """Check the options of a method and fill in the defaults.
 
     Args:
@@ -101,6 +118,17 @@ def option_schema(method: str) -> list[OptionSchema]:
         UnknownMethodError: There is no such method.
     """
     return schema_of(_method(method).options)
+
+
+def _how_to_get(name: str, model: str) -> str:
+    """Say which part a known method lacks, and how to add it."""
+    missing = [part for part in _IMPORTED_PARTS if name in METHODS and part in METHODS[name].needs]
+    if not missing:
+        return ""
+    return (
+        f"; it needs an {missing[0]}, which {model} has not: "
+        f"add it with `ni models import --{missing[0]}`"
+    )
 
 
 def _method(name: str) -> Method:

@@ -10,31 +10,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
 from ni_core.errors import InvalidOptionError
-from ni_core.generators import Generator, Space, require_space
+from ni_core.generators import SPACES, Generator, Space, require_space
 from ni_core.inversion.coordinates import coordinates_of
-from ni_core.inversion.descent import Descended, Problem, descend
+from ni_core.inversion.descent import Problem, descend
 from ni_core.inversion.options import DescentOptions, option
-from ni_core.inversion.report import OnStep
+from ni_core.inversion.report import Found, OnStep
+from ni_core.inversion.starts import encoded_starts, mean_starts
 from ni_core.objectives import Objective
 
-_START_PSI = 0.7
-"""Truncation of random starting points in W, which keeps them near good pictures."""
+_CALIBRATED_LPIPS, _PLAIN_LPIPS = 1.0, 0.1
+"""Coefficients of LPIPS on a trunk that the channel weights of LPIPS fit, and on others."""
 
 
 @dataclass(frozen=True)
 class OptimizeOptions(DescentOptions):
     """Options of `optimize`."""
 
-    space: str = option("w+", "Latent space to search.", type=str, choices=("z", "w", "w+"))
     mse_coefficient: float = option(
         1.0, "Multiplies the mean squared error on [-1, 1].", minimum=0, maximum=1e6
     )
-    lpips_coefficient: float = option(0.1, "Multiplies LPIPS.", minimum=0, maximum=1e6)
+    lpips_coefficient: float | None = option(
+        None,
+        "Multiplies LPIPS; by default 1 where the trunk is calibrated, else 0.1.",
+        minimum=0,
+        maximum=1e6,
+    )
+    start: str = option(
+        "mean",
+        "First starting point: the mean of all latents, or what the bundle's encoder finds.",
+        type=str,
+        choices=("mean", "encoder"),
+    )
     starts: int = option(
         4,
         "Starting points of each image; after a tenth of the steps the best one goes on.",
@@ -55,7 +65,7 @@ def optimize(
     on_step: OnStep | None = None,
     start: Tensor | None = None,
     first_step: int = 0,
-) -> Descended:
+) -> Found:
     """Descend from the average latent, or from the best of several.
 
     Args:
@@ -70,24 +80,24 @@ def optimize(
         The best latent of each image.
 
     Raises:
-        InvalidOptionError: The options leave nothing to minimise, or no LPIPS for the target.
+        InvalidOptionError: The options leave nothing to minimise, no LPIPS for the target, or ask
+            for an encoder that the bundle has not.
         SpaceNotAvailableError: The generator has no such space.
         InversionDivergedError: A loss or gradient is not finite.
     """
-    _check_coefficients(options)
-    generator = bundle.generator
-    space = require_space(generator, options.space)
+    lpips_coefficient = _lpips_coefficient(bundle, options)
+    _check_coefficients(options, lpips_coefficient)
+    space = space_of(bundle.generator, options.space)
     objective = Objective.towards(
         images,
         bundle.perceptual,
         mse_coefficient=options.mse_coefficient,
-        lpips_coefficient=options.lpips_coefficient,
+        lpips_coefficient=lpips_coefficient,
     )
-    problem = Problem(generator, space, objective, coordinates_of(bundle, space))
+    problem = Problem(bundle.generator, space, objective, coordinates_of(bundle, space))
     if start is None:
-        points = starting_points(generator, space, options.starts, options.seed)
-        # All images try the same points: an image's start must not depend on the others.
-        start = points.repeat(len(images), *[1] * (points.dim() - 1))
+        starts = encoded_starts if options.start == "encoder" else mean_starts
+        start = starts(bundle, images, space, options.starts, options.seed)
     return descend(
         problem,
         start,
@@ -98,26 +108,31 @@ def optimize(
     )
 
 
-def starting_points(generator: Generator, space: Space, count: int, seed: int) -> Tensor:
-    """Points to start from, `[count, ...]`: the average latent where there is one, then random."""
-    z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-    z = z.to(generator.device)
-    if space == "z":
-        return z
-    with torch.no_grad():
-        w = generator.w_avg.lerp(generator.map(z), _START_PSI)
-    w[0] = generator.w_avg
-    return w if space == "w" else generator.broadcast(w)
+def space_of(generator: Generator, name: str | None) -> Space:
+    """Return the space of that name, or for None the largest one the generator has.
+
+    Raises:
+        SpaceNotAvailableError: The generator has no such space.
+    """
+    if name is not None:
+        return require_space(generator, name)
+    return next(space for space in reversed(SPACES) if space in generator.spaces)
 
 
-def _check_coefficients(options: OptimizeOptions) -> None:
-    if not options.mse_coefficient and not options.lpips_coefficient:
+def _lpips_coefficient(bundle: Bundle, options: OptimizeOptions) -> float:
+    if options.lpips_coefficient is not None:
+        return options.lpips_coefficient
+    return _CALIBRATED_LPIPS if bundle.manifest.trunk.calibrated else _PLAIN_LPIPS
+
+
+def _check_coefficients(options: OptimizeOptions, lpips_coefficient: float) -> None:
+    if not options.mse_coefficient and not lpips_coefficient:
         raise InvalidOptionError(
             "mse_coefficient and lpips_coefficient are both 0: there is nothing to minimise",
             option="lpips_coefficient",
             value="0",
         )
-    if options.target_lpips is not None and not options.lpips_coefficient:
+    if options.target_lpips is not None and not lpips_coefficient:
         raise InvalidOptionError(
             f"target_lpips is {options.target_lpips:g}, but lpips_coefficient is 0: "
             "LPIPS is not measured",

@@ -55,7 +55,22 @@ def option(
 
 
 @dataclasses.dataclass(frozen=True)
-class DescentOptions:
+class MethodOptions:
+    """Options that every method has."""
+
+    steps: int | None = option(
+        None, "Steps; by default the method's own number.", type=int, minimum=1, maximum=5000
+    )
+    space: str | None = option(
+        None,
+        "Latent space of the result; by default w+, or z where there is no W.",
+        type=str,
+        choices=("z", "w", "w+"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DescentOptions(MethodOptions):
     """Options of the loop, common to all methods that descend."""
 
     steps: int = option(200, "Steps of the optimiser.", type=int, minimum=1, maximum=5000)

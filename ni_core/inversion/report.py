@@ -44,6 +44,25 @@ OnStep = Callable[[StepReport], None]
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a method found.
+
+    Attributes:
+        latents: Of each image the best one, `[n, ...]`.
+        history: Loss of each image at each step until it stopped.
+        steps: Steps done, including those of an earlier run.
+        stopped: Why it ended.
+        images: The pictures of the latents, if the method has rendered them.
+    """
+
+    latents: Tensor
+    history: list[list[float]]
+    steps: int
+    stopped: Stopped
+    images: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class InversionResult:
     """What an inversion found.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,47 +18,14 @@ from ni_core.training.adversary import (
     gradient_penalty,
     hinge,
 )
+from ni_core.training.checkpoint import Checkpoint
+from ni_core.training.optimiser import make_adam, moments, parameters_of, remember, set_rate
 from ni_core.training.picture_set import Pictures
+from ni_core.training.recipes import Recipe
 from ni_core.training.regressor import Regressor
 
 CALIBRATION_PICTURES = 256
 """Pictures that set the scales of the critic's taps and the generator's mean colour."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a training run depends on besides its pictures and its critic's features.
-
-    Attributes:
-        batch: Pictures per step.
-        generator_rate: Learning rate of the generator; per-parameter gains multiply it.
-        critic_rate: Learning rate of both critics.
-        settle: From so many pictures on, the rates are halved and styles are mixed.
-        pixel_coefficient: Weight of the pixel critic in the generator's loss; at 2
-            its gradient was about as long as the projected critic's.
-        penalty_coefficient: R1's gamma.
-        penalty_interval: Steps between two R1 penalties; each counts for all.
-        information_coefficient: Weight of reading z back from the picture's coarsest
-            features; keeps z visible (arXiv:1606.03657, without factors).
-        mixing: Probability of mixing two styles, after `settle`.
-        average: Half-life of the weight average in pictures; shorter at the start, a
-            twentieth of the pictures seen.
-        pixel_widths: Channels of the pixel critic from half the resolution down to 4 px.
-        seed: Of weights, order, latents and augmentation.
-    """
-
-    batch: int = 16
-    generator_rate: float = 1.5e-3
-    critic_rate: float = 2e-3
-    settle: int = 185_000
-    pixel_coefficient: float = 3.0
-    penalty_coefficient: float = 0.3
-    penalty_interval: int = 16
-    information_coefficient: float = 0.1
-    mixing: float = 0.0
-    average: float = 10_000
-    pixel_widths: tuple[int, ...] = (32, 64, 128, 128)
-    seed: int = 1
 
 
 class AdversarialRun:
@@ -95,10 +61,10 @@ class AdversarialRun:
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._start_from_data()
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        self.generator_optimiser = self._adam(
+        self.generator_optimiser = make_adam(
             [self.generator, self.reader], self.generator.parameter_gains()
         )
-        self.critic_optimiser = self._adam(
+        self.critic_optimiser = make_adam(
             [self.critic, self.pixel_critic], self.pixel_critic.parameter_gains()
         )
 
@@ -119,19 +85,6 @@ class AdversarialRun:
         for to_rgb in self.generator.to_rgbs:
             to_rgb.conv.weight.mul_(0.1)  # type: ignore[union-attr, operator]
         self.generator.to_rgbs[0].bias.copy_(real.mean(dim=(0, 2, 3)))  # type: ignore[operator]
-
-    def _adam(self, networks: list[nn.Module], gains: dict[str, float]) -> torch.optim.Adam:
-        """Adam with the equalised learning rate as one parameter group per gain."""
-        groups: dict[float, list[nn.Parameter]] = {}
-        for network in networks:
-            for name, parameter in network.named_parameters():
-                if parameter.requires_grad:
-                    groups.setdefault(gains.get(name, 1.0), []).append(parameter)
-        return torch.optim.Adam(
-            [{"params": members, "gain": gain} for gain, members in groups.items()],
-            betas=(0.0, 0.99),
-            fused=True,
-        )
 
     @property
     def settled(self) -> bool:
@@ -165,12 +118,8 @@ class AdversarialRun:
 
     def _set_rates(self) -> None:
         calm = 0.5 if self.settled else 1.0
-        for optimiser, rate in (
-            (self.generator_optimiser, self.recipe.generator_rate),
-            (self.critic_optimiser, self.recipe.critic_rate),
-        ):
-            for group in optimiser.param_groups:
-                group["lr"] = calm * rate * group["gain"]
+        set_rate(self.generator_optimiser, calm * self.recipe.generator_rate)
+        set_rate(self.critic_optimiser, calm * self.recipe.critic_rate)
 
     def _styles(self, z: Tensor, random: torch.Generator) -> Tensor:
         """Styles of the batch; after settling, some with the fine rows of another picture."""
@@ -204,7 +153,7 @@ class AdversarialRun:
         return {"critic": projected.detach(), "pixel_critic": pixel.detach()}
 
     def _step_generator(self, fake: Tensor, features: list[Tensor], z: Tensor) -> dict[str, Tensor]:
-        trained = [p for group in self.critic_optimiser.param_groups for p in group["params"]]
+        trained = parameters_of(self.critic_optimiser)
         for parameter in trained:
             parameter.requires_grad_(False)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -245,24 +194,30 @@ class AdversarialRun:
         w_plus = self.average.broadcast(self.average.map(z))
         return torch.cat([self.average.synthesize(part, noise="none") for part in w_plus.split(32)])
 
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs, for `torch.save`."""
-        return {
-            "seen": self.seen,
-            "average": self.average.state_dict(),
-            "generator_optimiser": self.generator_optimiser.state_dict(),
-            "critic_optimiser": self.critic_optimiser.state_dict(),
-            **{name: network.state_dict() for name, network in self._networks().items()},
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs besides `seen`, as `part.name`."""
+        parts: dict[str, Mapping[str, Tensor]] = {
+            name: network.state_dict() for name, network in self._kept_networks().items()
         }
+        parts |= {name: moments(optimiser) for name, optimiser in self._optimisers().items()}
+        return {f"{part}.{name}": value for part in parts for name, value in parts[part].items()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
-        self.seen = state["seen"]
-        self.average.load_state_dict(state["average"])
-        self.generator_optimiser.load_state_dict(state["generator_optimiser"])
-        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
-        for name, network in self._networks().items():
-            network.load_state_dict(state[name])
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint of a run with the same architectures, on any device."""
+        self.seen = checkpoint.seen
+        for name, network in self._kept_networks().items():
+            network.load_state_dict(checkpoint.part(name))
+        for name, optimiser in self._optimisers().items():
+            remember(optimiser, checkpoint.part(name))
+
+    def _kept_networks(self) -> dict[str, nn.Module]:
+        return {**self._networks(), "average": self.average}
+
+    def _optimisers(self) -> dict[str, torch.optim.Adam]:
+        return {
+            "generator_optimiser": self.generator_optimiser,
+            "critic_optimiser": self.critic_optimiser,
+        }
 
 
 def _channels_last(pictures: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`ni train export`: make a bundle of a training checkpoint and a trunk."""
+"""`ni train export`: make a bundle of a training checkpoint and its networks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ni_core.generators.stylegan2 import StyleGAN2
-from ni_core.training.generator import CONFIG, read_checkpoint
+from ni_core.errors import CheckpointError
+from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from ni_core.training.checkpoint import Checkpoint, list_checkpoints, read_checkpoint
 
 AVERAGE_SAMPLES = 100_000
 """Latents whose mean w is `w_avg`."""
 
 PARTS = 10
 """The mean is taken in so many parts."""
+
+NETWORKS = ("critic", "trunk", "judge")
+"""Networks beside the generator; `KIND.json` has the R² of each."""
+
+FILES = {
+    "trunk.safetensors": "trunk_features.safetensors",
+    "judge.safetensors": "judge_half.safetensors",
+}
+"""Files of the bundle, and what `ni train features` calls them; the judge may be missing."""
 
 
 @torch.no_grad()
@@ -35,86 +45,135 @@ def average_w(generator: StyleGAN2, *, seed: int) -> Tensor:
     return torch.stack(means).mean(dim=0)
 
 
-def export_generator(weights: dict[str, Tensor], path: Path, *, seed: int) -> None:
+def export_generator(
+    config: StyleGAN2Config, weights: dict[str, Tensor], path: Path, *, seed: int
+) -> None:
     """Write averaged weights in half precision, with `w_avg` in single precision.
 
     Args:
+        config: The architecture.
         weights: State of the weight average.
         path: The safetensors file.
         seed: Of the latents behind `w_avg`.
     """
-    generator = StyleGAN2(CONFIG)
+    generator = StyleGAN2(config)
     generator.load_state_dict({name: value.half().float() for name, value in weights.items()})
     stored = {name: value.half().contiguous() for name, value in generator.state_dict().items()}
     stored["w_avg"] = average_w(generator.eval(), seed=seed)
     save_file(stored, path)
-    path.chmod(0o644)
 
 
-def manifest(*, training: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
+def manifest(
+    config: StyleGAN2Config,
+    *,
+    version: int,
+    judge: bool,
+    training: dict[str, Any],
+    figures: dict[str, Any],
+) -> dict[str, Any]:
     """The manifest of the embedded bundle."""
-    return {
+    document: dict[str, Any] = {
         "name": "portraits",
-        "version": 1,
+        "version": version,
         "licence": "Apache-2.0",
-        "resolution": CONFIG.resolution,
+        "resolution": config.resolution,
         "generator": {
             "file": "generator.safetensors",
             "family": StyleGAN2.family,
-            "config": asdict(CONFIG),
+            "config": asdict(config),
         },
         "trunk": {
             "file": "trunk.safetensors",
             "architecture": "squeezenet1_1",
-            "resolution": CONFIG.resolution,
+            "resolution": config.resolution,
             "name": "portraits-squeeze",
         },
+        "judge": {"file": "judge.safetensors", "name": "portraits-judge"},
         "training": training,
         "figures": figures,
     }
+    return document if judge else {k: v for k, v in document.items() if k != "judge"}
 
 
-def _read_json(path: Path | None) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text()) if path else {}
-    return document
+def describe_training(checkpoint: Checkpoint) -> dict[str, Any]:
+    """How the generator was trained: numbers, and a stretch for each recipe and machine."""
+    last = checkpoint.stretches[-1]
+    return {
+        "supervision": "adversarial; no factor supervises the generator",
+        "pictures_seen": checkpoint.seen,
+        "pictures_in_set": checkpoint.limit,
+        "seed": last.recipe["seed"],
+        "minutes": round(sum(stretch.seconds for stretch in checkpoint.stretches) / 60, 1),
+        "hardware": last.hardware,
+        "stretches": [asdict(stretch) for stretch in checkpoint.stretches],
+    }
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, or the newest one of a run's folder.
+
+    Raises:
+        CheckpointError: There is none, or it cannot be read.
+    """
+    if list_checkpoints(path):
+        path = list_checkpoints(path)[-1]
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is neither a checkpoint nor a folder of checkpoints")
+    return read_checkpoint(path)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ni train export", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of `ni train generator`")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="of `ni train generator`, or its --out"
+    )
     parser.add_argument(
         "--features", type=Path, required=True, help="folder of `ni train features`"
     )
-    parser.add_argument("--figures", type=Path, help="JSON of `ni evaluate generator`")
+    parser.add_argument(
+        "--figures", type=Path, action="append", default=[], help="JSON of an `ni evaluate` command"
+    )
+    parser.add_argument("--networks", type=Path, help="JSON: how each network was trained")
     parser.add_argument("--note", action="append", default=[], metavar="KEY=TEXT")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--version", type=int, default=1, help="of the bundle's weights")
     parser.add_argument("--seed", type=int, default=1)
     return parser
 
 
 def main(arguments: list[str]) -> int:
-    """Write generator, trunk and manifest into one folder."""
+    """Write generator, trunk, judge and manifest into one folder."""
     options = _parser().parse_args(arguments)
-    checkpoint = read_checkpoint(options.checkpoint)
+    checkpoint = open_checkpoint(options.checkpoint)
     options.out.mkdir(parents=True, exist_ok=True)
     export_generator(
-        checkpoint["run"]["average"], options.out / "generator.safetensors", seed=options.seed
+        checkpoint.config,
+        checkpoint.part("average"),
+        options.out / "generator.safetensors",
+        seed=options.seed,
     )
-    shutil.copyfile(
-        options.features / "trunk_features.safetensors", options.out / "trunk.safetensors"
+    for name, source in FILES.items():
+        if name == "trunk.safetensors" or (options.features / source).exists():
+            shutil.copyfile(options.features / source, options.out / name)
+    training = describe_training(checkpoint)
+    training |= {"networks": _read_json(options.networks)} if options.networks else {}
+    training |= dict(note.split("=", 1) for note in options.note)
+    scores = {kind: options.features / f"{kind}.json" for kind in NETWORKS}
+    document = manifest(
+        checkpoint.config,
+        version=options.version,
+        judge=(options.out / "judge.safetensors").exists(),
+        training=training,
+        figures={path.stem: _read_json(path) for path in options.figures}
+        | {"r2": {kind: _read_json(path) for kind, path in scores.items() if path.exists()}},
     )
-    training = {
-        "pictures_seen": checkpoint["run"]["seen"],
-        "pictures_in_set": checkpoint["limit"],
-        "recipe": checkpoint["recipe"],
-        **dict(note.split("=", 1) for note in options.note),
-    }
-    figures = _read_json(options.figures) | {
-        "r2_critic": _read_json(options.features / "critic.json"),
-        "r2_trunk": _read_json(options.features / "trunk.json"),
-    }
-    document = manifest(training=training, figures=figures)
     (options.out / "manifest.json").write_text(json.dumps(document, indent=2) + "\n")
+    for file in options.out.iterdir():
+        file.chmod(0o644)
     return 0
 
 

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ni_core.generators.stylegan2 import StyleGAN2Config
+from ni_core.errors import InvalidOptionError
 from ni_core.images import encode_image, grid
-from ni_core.training.adversarial import AdversarialRun, Recipe
-from ni_core.training.picture_set import open_pictures
-from ni_core.training.regressor import load_regressor
-
-CONFIG = StyleGAN2Config(
-    resolution=64,
-    z_dim=64,
-    w_dim=128,
-    mapping_layers=3,
-    channels=(128, 128, 96, 64, 32),
-    noise=False,
+from ni_core.training.adversarial import AdversarialRun
+from ni_core.training.checkpoint import (
+    Checkpoint,
+    Stretch,
+    join_stretches,
+    list_checkpoints,
+    read_checkpoint,
+    write_checkpoint,
 )
-"""The generator of the embedded bundle."""
-
-RECIPE = Recipe()
-"""How it is trained; the command's options change some of it."""
+from ni_core.training.hardware import Hardware, hardware
+from ni_core.training.picture_set import open_pictures
+from ni_core.training.recipes import SETTINGS, Recipe
+from ni_core.training.regressor import load_regressor
 
 LOG_PICTURES = 1_000
 """Pictures between two lines of the log."""
@@ -37,81 +34,135 @@ LOG_PICTURES = 1_000
 SHEET_PICTURES = 10_000
 """Pictures between two contact sheets."""
 
-KEPT_CHECKPOINTS = 8
-"""Older checkpoints are deleted."""
+LATEST = "latest"
+"""Value of `--resume` that means the newest checkpoint of `--out`, if there is one."""
 
 
-def save_checkpoint(run: AdversarialRun, folder: Path, limit: int | None) -> Path:
-    """Write a checkpoint, whole or not at all, and drop the oldest ones.
+@dataclass
+class Session:
+    """One sitting of a training: where its files go, and what came before.
 
-    Args:
-        run: What to save.
-        folder: Where checkpoints are kept.
-        limit: Number of pictures in the set, so that a resumed run draws the same ones.
+    Attributes:
+        folder: Receives `log.jsonl`, checkpoints and sheets.
+        machine: What it runs on.
+        first: Pictures seen when it began.
+        past: How the run came that far.
+        began: Its first moment on the monotonic clock.
     """
-    path = folder / f"checkpoint-{run.seen:08d}.pt"
-    partial = path.with_suffix(".partial")
-    recipe = json.loads(json.dumps(asdict(run.recipe)))
-    torch.save({"run": run.state(), "limit": limit, "recipe": recipe}, partial)
-    partial.rename(path)
-    for old in sorted(folder.glob("checkpoint-*.pt"))[:-KEPT_CHECKPOINTS]:
-        old.unlink()
-    return path
 
+    folder: Path
+    machine: Hardware
+    first: int = 0
+    past: tuple[Stretch, ...] = ()
+    began: float = field(default_factory=time.monotonic)
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running code from it."""
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint
+    @property
+    def seconds(self) -> float:
+        """Wall time since it began."""
+        return time.monotonic() - self.began
 
+    def save(self, run: AdversarialRun) -> Path:
+        """Write a checkpoint."""
+        recipe = json.loads(json.dumps(asdict(run.recipe)))
+        now = Stretch(self.first, run.seen, round(self.seconds, 1), recipe, self.machine)
+        checkpoint = Checkpoint(
+            config=run.generator.config,
+            seen=run.seen,
+            limit=len(run.pictures),
+            stretches=join_stretches([*self.past, now]),
+            tensors=run.tensors(),
+        )
+        return write_checkpoint(checkpoint, self.folder)
 
-def write_sheet(run: AdversarialRun, folder: Path, *, n: int = 60) -> None:
-    """Write samples of the averaged weights, the same latents every time."""
-    path = folder / f"samples-{run.seen:08d}.png"
-    path.write_bytes(encode_image(grid(run.sample(n).cpu(), columns=10)))
+    def log(self, run: AdversarialRun, sums: dict[str, Tensor], pictures: int) -> None:
+        """Append one line: pictures seen, speed since the start, means of the losses."""
+        speed = (run.seen - self.first) / self.seconds
+        line: dict[str, float] = {"pictures": run.seen, "pictures_per_s": round(speed, 1)}
+        steps = pictures / run.recipe.batch
+        line |= {name: round(value.item() / steps, 4) for name, value in sums.items()}
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def draw(self, run: AdversarialRun, *, n: int = 60) -> None:
+        """Write samples of the averaged weights, the same latents every time."""
+        path = self.folder / f"samples-{run.seen:08d}.png"
+        path.write_bytes(encode_image(grid(run.sample(n).cpu(), columns=10)))
 
 
 def train(
-    run: AdversarialRun, folder: Path, *, pictures: int, limit: int | None, checkpoint_s: float
+    run: AdversarialRun,
+    session: Session,
+    *,
+    pictures: int,
+    checkpoint_s: float = math.inf,
+    seconds: float = math.inf,
 ) -> None:
     """Train until `pictures` have been seen; log, save and show on the way.
 
     Args:
         run: Fresh or resumed.
-        folder: Receives `log.jsonl`, checkpoints and sheets.
+        session: Where to write.
         pictures: Where to stop.
-        limit: Number of pictures in the set, kept in checkpoints.
-        checkpoint_s: Seconds between two checkpoints.
+        checkpoint_s: Seconds between two checkpoints; there is one at the end.
+        seconds: Stop when the session is as old as this.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    started, first, saved, logged = time.monotonic(), run.seen, time.monotonic(), run.seen
+    session.folder.mkdir(parents=True, exist_ok=True)
+    saved, logged = time.monotonic(), run.seen
     sums: dict[str, Tensor] = {}
-    while run.seen < pictures:
+    while run.seen < pictures and session.seconds < seconds:
         before = run.seen
         for name, loss in run.step().items():
             sums[name] = sums.get(name, 0) + loss
         if _crossed(before, run.seen, LOG_PICTURES):
-            speed = (run.seen - first) / (time.monotonic() - started)
-            _log(folder, run.seen, speed, sums, (run.seen - logged) // run.recipe.batch)
+            session.log(run, sums, run.seen - logged)
             sums, logged = {}, run.seen
         if _crossed(before, run.seen, SHEET_PICTURES):
-            write_sheet(run, folder)
+            session.draw(run)
         if time.monotonic() - saved > checkpoint_s:
-            save_checkpoint(run, folder, limit)
+            session.save(run)
             saved = time.monotonic()
-    save_checkpoint(run, folder, limit)
+    session.save(run)
 
 
 def _crossed(before: int, after: int, interval: int) -> bool:
     return before // interval != after // interval
 
 
-def _log(folder: Path, seen: int, speed: float, sums: dict[str, Tensor], steps: int) -> None:
-    """Append one line: pictures seen, speed since the start, means of the losses."""
-    line = {"pictures": seen, "pictures_per_s": round(speed, 1)}
-    line |= {name: round(value.item() / steps, 4) for name, value in sums.items()}
-    with (folder / "log.jsonl").open("a") as log:
-        log.write(json.dumps(line) + "\n")
+def find_start(folder: Path, resume: str | None) -> Checkpoint | None:
+    """Find what to continue from.
+
+    Args:
+        folder: The run's checkpoints.
+        resume: Path of a checkpoint; `latest` for the newest of the folder, if there is one;
+            None to begin afresh.
+
+    Raises:
+        InvalidOptionError: The folder holds checkpoints that would mix with the new ones.
+        CheckpointError: The checkpoint cannot be read.
+    """
+    there = list_checkpoints(folder)
+    if resume == LATEST:
+        return read_checkpoint(there[-1]) if there else None
+    start = read_checkpoint(Path(resume)) if resume else None
+    if there and (start is None or there[-1].name > f"checkpoint-{start.seen:08d}"):
+        raise InvalidOptionError(
+            f"{folder} already holds {there[-1].name}: continue from it with --resume, "
+            "or name another folder with --out",
+            option="out",
+            value=str(folder),
+        )
+    return start
+
+
+def choose_recipe(options: argparse.Namespace, start: Checkpoint | None) -> Recipe:
+    """Recipe of a run: the checkpoint's or the named one, with what the options change."""
+    recipe = SETTINGS[options.recipe].recipe
+    if start:
+        kept = start.stretches[-1].recipe
+        recipe = Recipe(**{**kept, "pixel_widths": tuple(kept["pixel_widths"])})
+    names = {f.name for f in fields(Recipe)}
+    given = {name: v for name, v in vars(options).items() if name in names and v is not None}
+    return replace(recipe, **given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,14 +172,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--critic", type=Path, required=True, help="regressor: critic.safetensors")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and log")
     parser.add_argument("--pictures", type=int, default=400_000, help="when to stop")
-    parser.add_argument("--settle", type=int, default=RECIPE.settle, help="when to calm down")
-    parser.add_argument("--batch", type=int, default=RECIPE.batch)
-    parser.add_argument("--generator-rate", type=float, default=RECIPE.generator_rate)
-    parser.add_argument("--critic-rate", type=float, default=RECIPE.critic_rate)
-    parser.add_argument("--pixel-coefficient", type=float, default=RECIPE.pixel_coefficient)
-    parser.add_argument("--mixing", type=float, default=RECIPE.mixing)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--resume", type=Path, help="checkpoint to continue from")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="when to stop, wall time")
+    parser.add_argument("--recipe", choices=list(SETTINGS), default="cpu")
+    changes = parser.add_argument_group(
+        "changes to the recipe", "by default as the recipe, or the checkpoint, has them"
+    )
+    changes.add_argument("--settle", type=int, help="pictures until rates are halved")
+    changes.add_argument("--batch", type=int)
+    changes.add_argument("--generator-rate", type=float)
+    changes.add_argument("--critic-rate", type=float)
+    changes.add_argument("--pixel-coefficient", type=float)
+    changes.add_argument("--penalty-coefficient", type=float)
+    changes.add_argument("--mixing", type=float)
+    changes.add_argument("--average", type=float, help="half-life of the average, pictures")
+    changes.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=LATEST,
+        help="checkpoint to continue from; without a path the newest of --out, if any",
+    )
     parser.add_argument("--checkpoint-s", type=float, default=300)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -137,33 +200,29 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Train, or continue a training."""
+    began = time.monotonic()
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
-    checkpoint = read_checkpoint(options.resume) if options.resume else None
-    limit = options.limit or (checkpoint["limit"] if checkpoint else None)
-    pictures = open_pictures(
-        options.data, seed=options.seed, resolution=CONFIG.resolution, limit=limit
-    )
-    recipe = replace(
-        RECIPE,
-        batch=options.batch,
-        generator_rate=options.generator_rate,
-        critic_rate=options.critic_rate,
-        pixel_coefficient=options.pixel_coefficient,
-        mixing=options.mixing,
-        settle=options.settle,
-        seed=options.seed,
-    )
     device = torch.device(options.device)
-    run = AdversarialRun(CONFIG, recipe, pictures, load_regressor(options.critic), device)
-    if checkpoint:
-        run.load_state(checkpoint["run"])
+    start = find_start(options.out, options.resume)
+    recipe = choose_recipe(options, start)
+    config = start.config if start else SETTINGS[options.recipe].config
+    limit = options.limit or (start.limit if start else None)
+    pictures = open_pictures(
+        options.data, seed=recipe.seed, resolution=config.resolution, limit=limit
+    )
+    critic = load_regressor(options.critic, config.resolution)
+    run = AdversarialRun(config, recipe, pictures, critic, device)
+    session = Session(options.out, hardware(device), began=began)
+    if start:
+        run.resume(start)
+        session.first, session.past = start.seen, start.stretches
     train(
         run,
-        options.out,
+        session,
         pictures=options.pictures,
-        limit=len(pictures),
         checkpoint_s=options.checkpoint_s,
+        seconds=options.seconds,
     )
     return 0
 

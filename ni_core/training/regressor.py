@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -102,6 +103,7 @@ class SqueezeNetRegressor(nn.Module):
 
     def __init__(self, resolution: int = 64) -> None:
         super().__init__()
+        self.resolution = resolution
         self.features = squeezenet1_1(weights=None).features
         self.register_buffer("mean", torch.tensor(TRUNK_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(TRUNK_SCALE).view(3, 1, 1), persistent=False)
@@ -219,7 +221,7 @@ def determination(
     factors = sample_factors(seed, TEST_START, n)
     mean, std = standards()
     wanted = (factors - mean) / std
-    resolution: int = getattr(network, "resolution", 64)
+    resolution = cast(int, network.resolution)
     read = torch.cat(
         [network(render(part.to(device), resolution)).float().cpu() for part in factors.split(64)]
     )

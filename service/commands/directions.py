@@ -31,11 +31,12 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps([as_json(direction) for direction in found], indent=2))
         return 0
-    print(f"{'direction':<16} {'eigenvalue':>10}  {'range':<16} name")
+    print(f"{'direction':<18} {'eigenvalue':>10}  {'range':<16} name")
     for d in found:
         low, high = d.range
         span = f"{low:.2f} .. {high:.2f}"
-        print(f"{d.id:<16} {d.eigenvalue:>10.4g}  {span:<16} {d.name or ''}".rstrip())
+        eigenvalue = "" if d.eigenvalue is None else f"{d.eigenvalue:.4g}"
+        print(f"{d.id:<18} {eigenvalue:>10}  {span:<16} {d.name or ''}".rstrip())
     return 0
 
 
@@ -44,8 +45,10 @@ def as_json(direction: "Direction") -> dict[str, object]:
     return {
         "id": direction.id,
         "layers": list(direction.layers),
+        "space": direction.space,
         "eigenvalue": direction.eigenvalue,
         "name": direction.name,
+        "source": direction.source,
         "range": list(direction.range),
         "vector": direction.vector.tolist(),
     }

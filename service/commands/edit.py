@@ -22,6 +22,9 @@ def add_to(commands: Commands) -> None:
         help="a direction and how far to go, as in sefa.0-5.0=2.5; as often as needed",
     )
     parser.add_argument("--layers", help="rows of W+ to edit; default: those of each direction")
+    parser.add_argument(
+        "--space", choices=("z", "w", "w+"), help="space of the latent, where its shape fits two"
+    )
     parser.add_argument("--psi", type=float, default=1.0, help="truncation, 1 for none")
     parser.add_argument("-o", "--output", type=Path, default=Path("edited.png"))
     parser.add_argument("--save-latent", type=Path, help="where to write the edited latent")
@@ -45,13 +48,16 @@ def run(parsed: argparse.Namespace) -> int:
     from ni_core.editing import edit
     from ni_core.images import encode_image
     from ni_core.latents import decode_latent, encode_latent
+    from ni_core.layers import parse_layers
 
     bundle = open_bundle(parsed.model)
-    latent = decode_latent(parsed.latent.read_bytes(), bundle.generator)
+    latent = decode_latent(parsed.latent.read_bytes(), bundle.generator, parsed.space)
     weights = {resolve_direction(bundle, name): weight for name, weight in parsed.weight}
-    edited = edit(latent, weights, generator=bundle.generator, layers=parsed.layers, psi=parsed.psi)
+    generator = bundle.generator
+    layers = parsed.layers and parse_layers(parsed.layers, generator.num_layers)
+    edited = edit(latent, weights, generator=generator, layers=layers, psi=parsed.psi)
     with torch.inference_mode():
-        image = bundle.generator.synthesize(edited.tensor[None].to(bundle.generator.device))[0]
+        image = generator.synthesize(edited.tensor[None].to(generator.device))[0]
     write(parsed.output, encode_image(image.cpu(), picture_format(parsed.output)))
     if parsed.save_latent:
         npy = parsed.save_latent.suffix == ".npy"

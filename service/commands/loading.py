@@ -17,13 +17,18 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_cache() -> "ModelCache":
-    """Return the bundles that NI_MODEL_DIR and the package hold."""
-    from ni_core.bundles import ModelCache
+def model_directory() -> Path:
+    """Return the folder of bundles: NI_MODEL_DIR, or that of `ni up` where nothing is set."""
     from worker.settings import Settings
 
-    directory = Settings().model_dir
-    return ModelCache([directory] if directory else [])
+    return Settings().model_dir
+
+
+def open_cache() -> "ModelCache":
+    """Return the bundles that the model directory and the package hold."""
+    from ni_core.bundles import ModelCache
+
+    return ModelCache([model_directory()])
 
 
 def open_bundle(name: str) -> "Bundle":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from service.commands import Commands
 from service.private_redis import StartError
-from service.supervisor import Supervisor, UpOptions, default_data_directory
+from service.supervisor import Supervisor, UpOptions
+from worker.data_directory import default_data_directory
 
 
 def add_to(commands: Commands) -> None:

@@ -29,10 +29,22 @@ def list_directions(
     request: Request,
     services: ServicesDep,
     layers: Annotated[
-        str, Query(max_length=200, description="Rows of W+: `all`, `0-5`, `1,3,5-7`.")
+        str,
+        Query(
+            max_length=200,
+            description="Rows of W+: `all`, `0-5`, `1,3,5-7`; `all` for a model with only z. "
+            "Imported directions keep their own rows with `all`.",
+        ),
     ] = "all",
-    k: Annotated[int, Query(ge=1, description="How many, the strongest first.")] = 8,
-    method: Annotated[str, Query(max_length=64, description="How to find them.")] = "sefa",
+    k: Annotated[int, Query(ge=1, description="How many at most, the strongest first.")] = 8,
+    method: Annotated[
+        str,
+        Query(
+            max_length=64,
+            description="How to find them: `sefa`, or `imported` for those that came with the "
+            "model; see `direction_methods` of the model.",
+        ),
+    ] = "sefa",
     model: Annotated[
         str | None, Query(max_length=64, description="Bundle; the default one if left out.")
     ] = None,
@@ -74,8 +86,10 @@ def _describe(direction: Direction, vectors: bool) -> DirectionAnswer:
         index=direction.index,
         method=direction.method,
         layers=format_layers(direction.layers),
+        space=direction.space,
         eigenvalue=direction.eigenvalue,
         name=direction.name,
+        source=direction.source,
         range=direction.range,
     )
     if vectors:

@@ -96,7 +96,8 @@ def _enqueue(services: Services, upload: Upload) -> JobRecord:
     summary = services.models.summary(name)
     method = resolve_method(fields.pop("method", "auto"), summary)
     options = parse_options(method, fields)
-    _require_space(options.space, summary["spaces"], name)
+    if options.space is not None:
+        _require_space(options.space, summary["spaces"], name)
     pictures = [_normalised(services, data, summary["resolution"]) for data in upload.files]
     return services.queue.enqueue(
         InversionRequest(

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from ni_core.bundles import Bundle
-from ni_core.generators.protocol import require_space
+from ni_core.generators.protocol import Generator, Space, require_space, sample_z
 from ni_core.latents import Latent, LatentFormat, decode_latent, encode_latent
 from service.answers import FORMATS, IMAGE_CONTENT, is_unchanged, problems
 from service.dependencies import Services, ServicesDep
@@ -195,19 +195,47 @@ def _store_file(services: Services, upload: Upload) -> LatentRecord:
 
 def _sample(bundle: Bundle, sample: LatentSample) -> Latent:
     generator = bundle.generator
-    space = require_space(generator, sample.space or ("w" if "w" in generator.spaces else "z"))
+    space = require_space(generator, sample.space or _usual_space(generator))
+    _check_sample(generator, sample, space)
+    z = sample_z(generator, 1, seed=sample.seed)
+    tensor = z[0] if space == "z" else _mapped(generator, z, sample, space)
+    return Latent(tensor.cpu().contiguous(), space, generator.fingerprint)
+
+
+def _usual_space(generator: Generator) -> Space:
+    """W where there is one: a w is small, can be truncated and holds the class."""
+    order: tuple[Space, ...] = ("w", "w+", "z")
+    return next(space for space in order if space in generator.spaces)
+
+
+def _check_sample(generator: Generator, sample: LatentSample, space: Space) -> None:
     if space == "z" and sample.psi != 1.0:
         raise InvalidFieldError(
             f"psi {sample.psi} truncates in W; space z takes 1 only", field="psi", limit=1.0
         )
-    noise = torch.Generator().manual_seed(sample.seed)
-    z = torch.randn(1, generator.z_dim, generator=noise)
-    tensor = z[0] if space == "z" else _mapped(bundle, z, sample.psi, space)
-    return Latent(tensor.cpu().contiguous(), space, generator.fingerprint)
+    if sample.label is None:
+        return
+    if sample.label >= generator.num_classes:
+        classes = f"0 to {generator.num_classes - 1}" if generator.num_classes else "none"
+        raise InvalidFieldError(
+            f"label {sample.label} is not one of the model's classes: {classes}",
+            field="label",
+            value=sample.label,
+            limit=generator.num_classes - 1 if generator.num_classes else None,
+        )
+    if space == "z":
+        raise InvalidFieldError(
+            f"label {sample.label} acts in the mapping; a latent in z does not keep it",
+            field="label",
+            value=sample.label,
+        )
 
 
 @torch.inference_mode()
-def _mapped(bundle: Bundle, z: torch.Tensor, psi: float, space: str) -> torch.Tensor:
-    generator = bundle.generator
-    w_plus = generator.broadcast(generator.map(z.to(generator.device)), psi)[0]
+def _mapped(
+    generator: Generator, z: torch.Tensor, sample: LatentSample, space: Space
+) -> torch.Tensor:
+    labels = torch.tensor([sample.label or 0], device=generator.device)
+    w = generator.map(z.to(generator.device), labels)
+    w_plus = generator.broadcast(w, sample.psi)[0]
     return w_plus if space == "w+" else w_plus[0]

@@ -1,7 +1,9 @@
 // The page: a picture goes in, its latent code comes out, sliders edit it.
 
 import { Problem, call, events, json, key, post } from "./api.js";
+import { fill, readOptions, readSample, showMethod, showModel } from "./forms.js";
 import { Latest } from "./latest.js";
+import { download, openOnClick, showPicture } from "./pictures.js";
 import { readWeights, resetSliders, showSliders } from "./sliders.js";
 
 const $ = (id) => document.getElementById(id);
@@ -32,14 +34,6 @@ function show(error) {
   $("problem").hidden = false;
 }
 
-function showPicture(image, blob, alt) {
-  image.onerror = () => { image.hidden = true; }; // a format that the service reads and the browser doesn't
-  if (image.src) URL.revokeObjectURL(image.src);
-  image.src = URL.createObjectURL(blob);
-  image.alt = alt;
-  image.hidden = false;
-}
-
 // Models and directions
 
 async function loadModels() {
@@ -55,16 +49,9 @@ async function changeKey() {
 
 async function selectModel() {
   forgetLatent();
-  fill($("method"), ["auto", ...model().methods], "auto");
-  fill($("direction-method"), model().direction_methods, "sefa");
-  $("layers").placeholder = `0-${model().num_layers - 1}`;
+  for (const id of ["target", "current"]) $(id).hidden = true;
+  showModel(model());
   await loadDirections();
-}
-
-function fill(select, values, preferred) {
-  const unique = [...new Set(values)];
-  select.replaceChildren(...unique.map((value) => new Option(value, value)));
-  if (unique.includes(preferred)) select.value = preferred;
 }
 
 async function loadDirections() {
@@ -100,8 +87,7 @@ async function invert(picture) {
   const form = new FormData();
   form.append("image", picture, "picture");
   form.append("model", model().name);
-  form.append("method", $("method").value);
-  if ($("steps").value) form.append("steps", $("steps").value);
+  for (const [name, value] of readOptions(model())) form.append(name, value);
   const job = await json("invert", { method: "POST", body: form });
   await (job.status === "succeeded" ? finish(job) : follow(job));
 }
@@ -198,18 +184,12 @@ async function saveLatent() {
   download(await answer.blob(), "latent.safetensors");
 }
 
-function download(blob, name) {
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
 // Ways in
 
 async function sample() {
   forgetLatent();
   resetSliders($("sliders"));
-  const latent = await json("latents", post({ model: model().name, seed: Number($("seed").value), psi: 0.7 }));
+  const latent = await json("latents", post(readSample(model())));
   const image = await call(`latents/${latent.id}/image`, { headers: { Accept: "image/webp" } });
   showPicture($("target"), await image.blob(), `The sample of seed ${$("seed").value}`);
   await open(latent);
@@ -234,6 +214,7 @@ function drop(event) {
 $("key").value = key.get();
 $("key").addEventListener("change", attempt(changeKey));
 $("model").addEventListener("change", attempt(selectModel));
+$("method").addEventListener("change", () => showMethod(model()));
 $("file").addEventListener("change", attempt(choose));
 $("drop").addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 $("drop").addEventListener("dragleave", () => $("drop").classList.remove("over"));
@@ -243,6 +224,8 @@ $("example").addEventListener("click", attempt(example));
 $("find").addEventListener("submit", attempt(loadDirections));
 $("cancel").addEventListener("click", attempt(() => call(`jobs/${state.job}`, { method: "DELETE" })));
 $("reset").addEventListener("click", attempt(() => { resetSliders($("sliders")); return edits.request(); }));
+$("direction-method").addEventListener("change", attempt(loadDirections));
+for (const id of ["target", "current"]) openOnClick($(id), $("full"));
 $("save-picture").addEventListener("click", attempt(savePicture));
 $("save-latent").addEventListener("click", attempt(saveLatent));
 

@@ -13,11 +13,20 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
 from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
+from selenium.webdriver.support.select import Select  # noqa: E402
 
 from ni_core.bundles import write_tiny_bundle  # noqa: E402
 from ni_core.images import decode_image  # noqa: E402
 from service.security import digest_of  # noqa: E402
 from service.welcome import SAMPLE  # noqa: E402
+from tests.bundles import (  # noqa: E402
+    CONDITIONAL,
+    Z_ONLY,
+    add_directions,
+    imported,
+    unit,
+    write_bundle,
+)
 from tests.stack import Stack  # noqa: E402
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -40,6 +49,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A small model in the place of the embedded one, and a key that the service asks for."""
     models = tmp_path_factory.mktemp("models")
     write_tiny_bundle(models, name="portraits")
+    write_bundle(models, "plain", "pggan", Z_ONLY)
+    write_bundle(models, "classes", "stylegan2", CONDITIONAL)
+    add_directions(models / "classes", [imported("smile", unit(32, 3), layers=(0, 1))])
     stack = Stack(
         tmp_path_factory.mktemp("data"),
         "--port",
@@ -109,6 +121,14 @@ class Page:
             self.wait(lambda: bool(self.sliders()), "sliders appear")
         self.browser.get_log("browser")  # a refused request is logged as an error, rightly
         return self
+
+    def choose(self, identity: str, value: str, first_slider: str) -> None:
+        """Choose from a list, and wait until the sliders that follow from it are there."""
+        Select(self.find(identity)).select_by_value(value)
+        self.wait(
+            lambda: [s.get_attribute("name") for s in self.sliders()][:1] == [first_slider],
+            f"{first_slider} is the first direction",
+        )
 
     def sliders(self) -> list[WebElement]:
         return self.browser.find_elements(By.CSS_SELECTOR, "#sliders input[type=range]")
@@ -220,6 +240,43 @@ def test_layers_and_number_choose_the_directions(page: Page) -> None:
         ),
         "three directions of rows 0-2",
     )
+
+
+def test_a_model_with_only_z_is_sampled_and_edited(page: Page, browser: WebDriver) -> None:
+    page.find("layers").clear()
+    page.find("layers").send_keys("0-2")
+    page.choose("model", "plain", "sefa.z.0")
+    assert "no layers" in page.find("layers-help").text
+    assert page.find("layers").get_attribute("value") == "all"
+    assert not page.find("class").is_displayed()
+    page.find("seed").send_keys(Keys.ENTER)
+    page.wait_inverted()
+    before = page.pixels()
+    page.sliders()[0].send_keys(*[Keys.ARROW_RIGHT] * 12)
+    page.settle()
+    assert page.pixels() != before
+    page.find("current").click()
+    full = page.find("full")
+    page.wait(full.is_displayed, "the picture is shown at full size")
+    full.find_element(By.TAG_NAME, "button").click()
+    page.wait(lambda: not full.is_displayed(), "the picture is closed")
+    assert not errors_of(browser)
+
+
+def test_a_class_and_imported_directions_are_offered_where_there_are_any(page: Page) -> None:
+    page.choose("model", "classes", "sefa.0-5.0")
+    pictures = []
+    for label in ("0", "2"):
+        page.find("class").clear()
+        page.find("class").send_keys(label, Keys.ENTER)
+        page.settle()
+        pictures.append(page.pixels())
+    assert pictures[0] != pictures[1]
+    page.choose("direction-method", "imported", "imported.0-1.0")
+    assert "smile" in page.find("sliders").text
+    page.sliders()[0].send_keys(*[Keys.ARROW_RIGHT] * 12)
+    page.settle()
+    assert page.pixels() != pictures[1]
 
 
 def test_a_file_that_is_no_picture_is_explained(page: Page, tmp_path: Path) -> None:

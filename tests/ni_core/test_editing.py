@@ -12,9 +12,12 @@ from ni_core.errors import (
     InvalidLayersError,
     InvalidOptionError,
     InvalidWeightError,
+    SpaceNotAvailableError,
 )
 from ni_core.generators import tiny_generator
+from ni_core.generators.stylegan1 import StyleGAN1
 from ni_core.latents import Latent
+from tests.bundles import ROW_MAPPING
 
 GENERATOR = tiny_generator()
 
@@ -23,6 +26,28 @@ def direction(index: int, layers: tuple[int, ...] = (0, 1, 2, 3, 4, 5)) -> Direc
     vector = torch.zeros(32)
     vector[index] = 1.0
     return Direction(index, "sefa", layers, vector, 1.0, (-3.0, 3.0), GENERATOR.fingerprint)
+
+
+def per_row(index: int, layers: tuple[int, ...] = (0, 1, 2, 3, 4, 5)) -> Direction:
+    """A direction with another vector, and another length, in every row."""
+    vector = torch.randn(6, 32, generator=torch.Generator().manual_seed(100 + index))
+    vector[3] = 0.0
+    return Direction(
+        index, "imported", layers, vector, None, (-3.0, 3.0), GENERATOR.fingerprint, "pose"
+    )
+
+
+def in_z(index: int, layers: tuple[int, ...] = (0, 1, 2, 3, 4, 5)) -> Direction:
+    vector = torch.zeros(32)
+    vector[index] = 1.0
+    return Direction(
+        index, "imported", layers, vector, None, (-3.0, 3.0), GENERATOR.fingerprint, space="z"
+    )
+
+
+def z_latent(seed: int = 0) -> Latent:
+    tensor = torch.randn(32, generator=torch.Generator().manual_seed(seed))
+    return Latent(tensor, "z", GENERATOR.fingerprint)
 
 
 def w_plus(seed: int = 0) -> Latent:
@@ -69,6 +94,98 @@ def test_a_direction_applies_to_its_own_rows_unless_told_otherwise() -> None:
     edited = edit(w_plus(), {direction(3, layers=(2, 4)): 1.0}, generator=GENERATOR)
     changed = (edited.tensor != w_plus().tensor).any(dim=1)
     assert changed.tolist() == [False, False, True, False, True, False]
+
+
+@given(first=weight, second=weight)
+@settings(deadline=None, max_examples=30)
+def test_edits_with_a_vector_for_each_row_add(first: float, second: float) -> None:
+    together = edit(w_plus(), {per_row(0): first, direction(5): second}, generator=GENERATOR)
+    one = edit(w_plus(), {direction(5): second}, generator=GENERATOR)
+    both = edit(one, {per_row(0): first}, generator=GENERATOR)
+    torch.testing.assert_close(together.tensor, both.tensor, atol=1e-4, rtol=1e-5)
+    moved = w_plus().tensor + first * per_row(0).vector
+    alone = edit(w_plus(), {per_row(0): first}, generator=GENERATOR)
+    torch.testing.assert_close(alone.tensor, moved)
+    assert torch.equal(alone.tensor[3], w_plus().tensor[3])
+
+
+@given(st.sets(st.integers(0, 5), min_size=1), weight)
+@settings(deadline=None, max_examples=30)
+def test_each_row_gets_its_own_vector_and_the_others_stay_bit_by_bit(
+    rows: set[int], amount: float
+) -> None:
+    edited = edit(w_plus(), {per_row(1): amount}, generator=GENERATOR, layers=tuple(rows))
+    for row in range(6):
+        expected = w_plus().tensor[row]
+        if row in rows:
+            expected = expected + amount * per_row(1).vector[row]
+            torch.testing.assert_close(edited.tensor[row], expected)
+        else:
+            assert torch.equal(edited.tensor[row], expected)
+
+
+@given(
+    st.sets(st.integers(0, 5), min_size=1),
+    st.floats(-10, 10).filter(bool),
+    st.sampled_from([1.0, 0.7]),
+)
+@settings(deadline=None, max_examples=30)
+def test_directions_in_z_move_their_rows_and_the_others_stay_bit_by_bit(
+    rows: set[int], amount: float, psi: float
+) -> None:
+    plain = edit(z_latent(), {}, generator=GENERATOR, psi=psi).tensor
+    edited = edit(
+        z_latent(), {in_z(3): amount}, generator=GENERATOR, layers=tuple(rows), psi=psi
+    ).tensor
+    z = z_latent().tensor + amount * in_z(3).vector
+    moved = GENERATOR.broadcast(GENERATOR.map(z[None]), psi)[0]
+    for row in range(6):
+        if row in rows:
+            torch.testing.assert_close(edited[row], moved[row])
+        else:
+            assert torch.equal(edited[row], plain[row])
+
+
+@given(first=st.floats(-3, 3), second=st.floats(-3, 3), third=weight)
+@settings(deadline=None, max_examples=30)
+def test_directions_of_z_and_w_mix_in_any_order(first: float, second: float, third: float) -> None:
+    weights = {in_z(0): first, in_z(1, layers=(2, 3)): second, direction(4): third}
+    edited = edit(z_latent(), weights, generator=GENERATOR).tensor
+    other = edit(z_latent(), dict(reversed(weights.items())), generator=GENERATOR).tensor
+    torch.testing.assert_close(edited, other)
+    z = z_latent().tensor + first * in_z(0).vector
+    both = z + second * in_z(1).vector
+    for row in range(6):
+        w = GENERATOR.map((both if row in (2, 3) else z)[None])[0] + third * direction(4).vector
+        torch.testing.assert_close(edited[row], w, atol=1e-4, rtol=1e-4)
+
+
+@given(st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_a_weight_of_zero_is_identity_for_every_kind_of_direction(seed: int) -> None:
+    weights = {direction(0): 0.0, per_row(1): -0.0, in_z(2): 0.0}
+    for latent in (z_latent(seed), w_plus(seed)):
+        plain = edit(latent, {}, generator=GENERATOR).tensor
+        edited = edit(latent, weights, generator=GENERATOR).tensor
+        assert edited.numpy().tobytes() == plain.numpy().tobytes()
+
+
+def test_a_mapping_that_makes_rows_gives_each_row_of_the_moved_z() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = StyleGAN1(ROW_MAPPING).freeze()
+    vector = torch.eye(24)[3]
+    before = Direction(0, "imported", (1, 4), vector, None, (-3.0, 3.0), "", space="z")
+    latent = Latent(torch.randn(24, generator=torch.Generator().manual_seed(1)), "z", "")
+    edited = edit(latent, {before: 2.0}, generator=generator).tensor
+    moved, still = generator.map(torch.stack([latent.tensor + 2 * vector, latent.tensor]))
+    for row in range(6):
+        torch.testing.assert_close(edited[row], (moved if row in (1, 4) else still)[row])
+
+
+def test_a_direction_in_z_needs_a_latent_in_z() -> None:
+    with pytest.raises(SpaceNotAvailableError, match=r"imported.0-5.3 acts in z.*latent is in w\+"):
+        edit(w_plus(), {in_z(3): 1.0}, generator=GENERATOR)
 
 
 def test_the_latent_that_came_in_is_not_changed() -> None:

@@ -53,3 +53,12 @@ def test_formatting_and_parsing_give_the_rows_back(rows: set[int]) -> None:
 def test_rows_outside_the_generator_are_refused(rows: tuple[int, ...]) -> None:
     with pytest.raises(InvalidLayersError, match="0-9"):
         check_layers(rows, 10)
+
+
+def test_a_generator_without_layers_takes_all_and_nothing_else() -> None:
+    assert parse_layers("all", 0) == () == check_layers((), 0)
+    assert format_layers(()) == "all"
+    with pytest.raises(InvalidLayersError, match="'0-5': this generator has no layers"):
+        parse_layers("0-5", 0)
+    with pytest.raises(InvalidLayersError, match=r"\[0\]: this generator has no layers"):
+        check_layers((0,), 0)

@@ -15,6 +15,7 @@ from service.commands.serve import remove_studio
 from service.security import check_key
 from service.settings import ServiceSettings
 from service.welcome import SAMPLE
+from tests.bundles import Z_ONLY, add_directions, imported, unit, write_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,10 @@ def test_invert_then_edit_writes_files(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([*line, "-o", str(edited), "--save-latent", str(moved)]) == 0
     assert decode_image(edited.read_bytes()).shape == (3, 16, 16)
     assert moved.stat().st_size > 0
+    elsewhere = tmp_path / "elsewhere.npy"
+    assert main([*line, "-o", str(edited), "--layers", "4-5", "--save-latent", str(elsewhere)]) == 0
+    changed = (np.load(elsewhere) != np.load(latent_file)).any(axis=1)
+    assert changed.tolist() == [False] * 4 + [True] * 2
     assert main(["edit", str(moved), "--model", "tiny", "-o", str(tmp_path / "again.png")]) == 0
 
 
@@ -81,6 +86,25 @@ def test_directions_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -
     assert main(["directions", "--model", "tiny", "--k", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [len(direction["vector"]) for direction in found] == [32, 32]
+
+
+def test_a_model_with_only_z_is_listed_edited_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_bundle(tmp_path, "plain", "pggan", Z_ONLY)
+    add_directions(folder, [imported("smile", unit(24, 3), space="z")])
+    monkeypatch.setenv("NI_MODEL_DIR", str(tmp_path))
+    assert main(["directions", "--model", "plain", "--method", "imported"]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row == ["imported.z.0", "-3.00", "..", "3.00", "smile"]
+    latent, picture = tmp_path / "z.npy", tmp_path / "edited.png"
+    np.save(latent, np.zeros(24, np.float32))
+    line = ["edit", str(latent), "--model", "plain", "--weight", "imported.z.0=2"]
+    assert main([*line, "-o", str(picture), "--save-latent", str(tmp_path / "moved.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "moved.npy"), 2 * unit(24, 3).numpy())
+    line = ["strip", "--model", "plain", "--k", "2", "--columns", "3", "-o", str(picture)]
+    assert main(line) == 0
+    assert decode_image(picture.read_bytes()).shape == (3, 2 * 18 + 2, 3 * 18 + 2)
 
 
 def test_a_film_strip_has_a_row_per_direction(tmp_path: Path) -> None:

@@ -41,6 +41,19 @@ def test_orders_that_wait_are_rendered_together_each_into_its_own_picture(
     assert "ni_render_batch_size_sum 10.0" in figures
 
 
+def test_a_batch_of_large_pictures_is_rendered_in_portions(
+    renderer: Renderer, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.renderer.BATCH_PX", 3 * 16 * 16)
+    futures = [renderer.submit(tiny_bundle, latent) for latent in latents(4)]
+    renderer.start()
+    for future in futures:
+        future.result(timeout=30)
+    figures = renderer._metrics.exposition().decode()
+    assert "ni_render_batch_size_count 2.0" in figures  # 3 + 1
+    assert "ni_render_batch_size_sum 4.0" in figures
+
+
 def test_models_are_not_mixed(renderer: Renderer, tiny_bundle: Bundle, tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path, name="other", seed=5)
     other = load_bundle(tmp_path / "other")

@@ -15,8 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ni_core.training.portraits.philox import philox
+
 DRAWS_PER_PICTURE = 32
 """Random numbers reserved for each picture; a multiple of Philox's four per step."""
+
+BLOCKS = 7
+"""Philox steps whose numbers are used."""
 
 Law = Literal["uniform", "normal", "rectified", "binary"]
 
@@ -116,13 +121,20 @@ def sample_factors(seed: int, start: int, n: int) -> Tensor:
 
 def factors_at(seed: int, indices: Tensor) -> Tensor:
     """Factors `[n, F]` of the pictures with the given indices `[n]`, as `sample_factors`."""
-    return _follow_laws(np.concatenate([_uniform(seed, index, 1) for index in indices.tolist()]))
+    blocks = np.arange(BLOCKS, dtype=np.uint64)
+    first = indices.cpu().numpy().astype(np.uint64) * np.uint64(DRAWS_PER_PICTURE // 4)
+    raw = philox(seed, first[:, None] + blocks + np.uint64(1))
+    return _follow_laws(_unit_interval(raw.reshape(len(first), -1)))
 
 
 def _uniform(seed: int, start: int, n: int) -> np.ndarray:
     """Uniform numbers in (0, 1) of `n` pictures in a row, `[n, F]`."""
     stream = np.random.Philox(key=seed).advance(start * DRAWS_PER_PICTURE // 4)
-    raw = stream.random_raw(n * DRAWS_PER_PICTURE).reshape(n, DRAWS_PER_PICTURE)
+    return _unit_interval(stream.random_raw(n * DRAWS_PER_PICTURE).reshape(n, DRAWS_PER_PICTURE))
+
+
+def _unit_interval(raw: np.ndarray) -> np.ndarray:
+    """Turn 64 random bits `[n, draws]` into numbers in (0, 1), as many as there are factors."""
     kept = (raw[:, : len(FACTORS)] >> np.uint64(11)).astype(np.float64)
     return np.asarray((kept + 0.5) / 2.0**53)
 

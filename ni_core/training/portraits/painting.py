@@ -7,11 +7,15 @@ edges of about one pixel at 128 px.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from ni_core.training.portraits.anatomy import face_scale
 from ni_core.training.portraits.factors import column
-from ni_core.training.portraits.geometry import BEHIND, Frame, Surfaces, face_scale
+from ni_core.training.portraits.geometry import Corner, Frame, Window, constant
+from ni_core.training.portraits.surfaces import BEHIND, Surfaces
 
 EDGE = 0.012
 """Half width of a painted edge, in head units."""
@@ -39,7 +43,7 @@ WHITE = (0.95, 0.94, 0.92)
 
 def gradient(colours: tuple[tuple[float, float, float], ...], position: Tensor) -> Tensor:
     """Colours `[n, 3]` at positions `[n]` in [0, 1] along evenly spaced colours."""
-    table = torch.tensor(colours, device=position.device, dtype=position.dtype)
+    table = constant(colours, position)
     scaled = position.clamp(0, 1) * (len(colours) - 1)
     lower = scaled.floor().clamp(max=len(colours) - 2)
     below, above = table[lower.long()], table[lower.long() + 1]
@@ -80,7 +84,9 @@ def curl_hair(factors: Tensor, point: Point) -> Tensor:
     return waves.add_((hx * 11 - hy * 13).sin_().mul_(0.5)).mul_(0.023 * curl)
 
 
-def albedo(factors: Tensor, point: Point, hair: Tensor, clothes: Tensor) -> Tensor:
+def albedo(
+    factors: Tensor, point: Point, hair: Tensor, clothes: Tensor, windows: list[Window]
+) -> Tensor:
     """Colour of the visible surface before light, `[n, 3, h, w]` in [0, 1].
 
     Args:
@@ -88,32 +94,29 @@ def albedo(factors: Tensor, point: Point, hair: Tensor, clothes: Tensor) -> Tens
         point: The visible point in head coordinates, each `[n, h, w]`.
         hair: Mask of hair, bool `[n, h, w]`.
         clothes: Mask of clothes, bool `[n, h, w]`.
+        windows: Of `LAYERS`.
     """
     skin = gradient(SKIN_COLOURS, factors[:, column("skin_tone")])
-    hx, hy, hz = point
-    face = _Face(factors, (hx.abs(), hy, hz), hx)
-    picture = skin[:, :, None, None].expand(-1, -1, *hx.shape[1:]).clone()
-    _paint(picture, skin * skin.new_tensor([1.0, 0.62, 0.58]), face.blush() * 0.25)
-    face.paint_beard(picture)
-    face.paint_mouth(picture, skin)
-    face.paint_eyes(picture, skin)
-    face.paint_glasses(picture)
+    picture = skin[:, :, None, None].expand(-1, -1, *hair.shape[1:]).clone()
+    for (paint, worn, *_), window in zip(LAYERS, windows, strict=True):
+        if worn is None or hair.device.type != "cpu" or factors[:, column(worn)].any():
+            here = [p[:, *window] for p in point]
+            paint(_Face(factors, (here[0], here[1], here[2])), picture[:, :, *window], skin)
     cloth = gradient(CLOTHES_COLOURS, factors[:, column("clothes")])
     _paint(picture, cloth, clothes.to(picture.dtype))
     strands = _strands(factors, point)
-    picture = torch.where(
+    return torch.where(
         hair[:, None], hair_colour(factors)[:, :, None, None] * strands[:, None], picture
     )
-    return picture
 
 
 class _Face:
-    """Painter of one batch of faces; `mirrored` has |x|, so pairs are painted at once."""
+    """Painter of a part of some faces; `side` is |x|, so pairs are painted at once."""
 
-    def __init__(self, factors: Tensor, mirrored: Point, hx: Tensor) -> None:
+    def __init__(self, factors: Tensor, point: Point) -> None:
         self.factors = factors
-        self.side, self.y, self.z = mirrored
-        self.x = hx
+        self.x, self.y, self.z = point
+        self.side = self.x.abs()
         self.wide = face_scale(factors)[:, None, None]
         self.front = _step(0.05, 0.15, self.z)
         self.eye_x = self.side - EYE_X * self.wide
@@ -121,9 +124,10 @@ class _Face:
     def value(self, name: str) -> Tensor:
         return self.factors[:, column(name), None, None]
 
-    def blush(self) -> Tensor:
+    def paint_blush(self, picture: Tensor, skin: Tensor) -> None:
         away = (self.side - 0.27 * self.wide).square_().add_((self.y + 0.2).square_())
-        return away.mul_(-28).exp_().mul_(self.front)
+        blush = away.mul_(-28).exp_().mul_(self.front)
+        _paint(picture, skin * constant((1.0, 0.62, 0.58), skin), blush * 0.25)
 
     def paint_eyes(self, picture: Tensor, skin: Tensor) -> None:
         opened = 0.028 + 0.062 * self.value("eye_open")
@@ -136,15 +140,15 @@ class _Face:
             skin * 0.5,
             _inside((v.abs() - lid).abs_() - 0.008).mul_(self.front * 0.45).mul_(arch > 0),
         )
-        _paint(picture, skin.new_tensor([WHITE]), inside)
+        _paint(picture, constant((WHITE,), skin), inside)
         far = self.eye_x.square().add_(v.square()).sqrt_()
         iris = gradient(EYE_COLOURS, self.factors[:, column("eye_colour")])
         _paint(picture, iris, _inside(far - 0.066) * inside)
         _paint(picture, iris * 0.08, _inside(far - 0.030) * inside)
         shine = (self.x.sign() * self.eye_x + 0.022).square_().add_((v - 0.024).square_()).sqrt_()
-        _paint(picture, skin.new_tensor([WHITE]), _inside(shine - 0.012) * inside)
+        _paint(picture, constant((WHITE,), skin), _inside(shine - 0.012) * inside)
         lash = _inside((v - lid).abs_() - 0.010 - 0.008 * arch).mul_(self.front).mul_(arch > 0.02)
-        _paint(picture, skin.new_tensor([[0.10, 0.07, 0.06]]), lash)
+        _paint(picture, constant(((0.10, 0.07, 0.06),), skin), lash)
         self._paint_brows(picture, opened)
 
     def _paint_brows(self, picture: Tensor, opened: Tensor) -> None:
@@ -166,13 +170,13 @@ class _Face:
         middle = MOUTH_Y - gap + (0.03 + 0.075 * smile) * (u * u - 0.45)
         v, arch = self.y - middle, (1 - u * u).clamp_(min=0)
         lips = _inside(v.abs() - (gap + 0.042) * arch.pow(0.7)).mul_(self.front).mul_(arch > 0)
-        _paint(picture, skin * skin.new_tensor([0.86, 0.46, 0.45]), lips * 0.9)
+        _paint(picture, skin * constant((0.86, 0.46, 0.45), skin), lips * 0.9)
         inner = _inside(v.abs() - (gap + 0.007) * arch).mul_(self.front).mul_(arch > 0)
-        _paint(picture, skin.new_tensor([MOUTH_COLOUR]), inner)
+        _paint(picture, constant((MOUTH_COLOUR,), skin), inner)
         teeth = inner * _inside(gap * 0.25 - v) * (gap > 0.015)
-        _paint(picture, skin.new_tensor([WHITE]), teeth)
+        _paint(picture, constant((WHITE,), skin), teeth)
 
-    def paint_beard(self, picture: Tensor) -> None:
+    def paint_beard(self, picture: Tensor, skin: Tensor) -> None:
         amount = self.value("beard")
         cheek = -0.26 - 0.34 * (0.45 * self.wide - self.side).clamp(min=0) * 2.2
         region = _step(0.0, 0.09, cheek.clamp(min=-0.62) - self.y) * _step(-0.28, -0.12, self.z)
@@ -183,7 +187,7 @@ class _Face:
         mask = (region * grain * (amount * 2.2).clamp(max=0.95)).clamp_(0, 1)
         _paint(picture, hair_colour(self.factors) * 0.8, mask)
 
-    def paint_glasses(self, picture: Tensor) -> None:
+    def paint_glasses(self, picture: Tensor, skin: Tensor) -> None:
         worn = self.value("glasses")
         x, y = self.eye_x.abs() / 0.170, (self.y - EYE_Y + 0.01).abs() / 0.135
         ring = (x.pow(4).add_(y.pow(4))).pow_(0.25)
@@ -195,11 +199,24 @@ class _Face:
             self.side > EYE_X * self.wide + 0.165
         )
         glass = _inside((ring - 1).mul_(0.15)) * self.front
-        _paint(picture, picture.new_tensor([WHITE]), glass * worn * 0.10)
+        _paint(picture, constant((WHITE,), skin), glass * worn * 0.10)
         lines = torch.maximum(
             torch.maximum(frame, bridge).mul_(self.front), temple.mul_(self.z > 0.0)
         )
-        _paint(picture, picture.new_tensor([GLASSES_COLOUR]), lines * worn)
+        _paint(picture, constant((GLASSES_COLOUR,), skin), lines * worn)
+
+
+Layer = tuple[Callable[[_Face, Tensor, Tensor], None], str | None, Corner, Corner]
+
+LAYERS: tuple[Layer, ...] = (
+    (_Face.paint_blush, None, (-0.8, -0.75, 0.05), (0.8, 0.35, 0.8)),
+    (_Face.paint_beard, "beard", (-0.75, -0.84, -0.28), (0.75, -0.22, 0.8)),
+    (_Face.paint_mouth, None, (-0.22, -0.64, 0.05), (0.22, -0.21, 0.8)),
+    (_Face.paint_eyes, None, (-0.43, -0.1, 0.05), (0.43, 0.42, 0.8)),
+    (_Face.paint_glasses, "glasses", (-0.8, -0.14, 0.0), (0.8, 0.22, 0.8)),
+)
+"""What is painted on a face, in this order: how, the factor it needs above 0, and two corners of
+the box in head coordinates outside which it leaves nothing."""
 
 
 def _strands(factors: Tensor, point: Point) -> Tensor:

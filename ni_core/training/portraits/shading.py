@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ni_core.training.portraits.factors import column
-from ni_core.training.portraits.geometry import EXTENT
+from ni_core.training.portraits.geometry import EXTENT, constant
 
 SHADOW_STEPS = (0.05, 0.10, 0.17, 0.26, 0.38, 0.54)
 """Distances towards the light at which the shadow ray looks at the depth map, head units."""
@@ -51,7 +51,7 @@ def shadow(depth: Tensor, light: Tensor) -> Tensor:
     base = functional.affine_grid(identity, [n, 1, height, width], align_corners=False)
     lit = torch.ones_like(low)
     for distance in SHADOW_STEPS:
-        shift = light[:, :2] * light.new_tensor([1.0, -1.0]) * (distance / EXTENT)
+        shift = light[:, :2] * constant((1.0, -1.0), light) * (distance / EXTENT)
         seen = functional.grid_sample(
             low, base + shift[:, None, None], padding_mode="border", align_corners=False
         )
@@ -93,10 +93,10 @@ def shade(factors: Tensor, depth: Tensor, bulk: Tensor, albedo: Tensor, hair: Te
     lit = ((facing + 0.12) / 1.12).clamp_(min=0).mul_(shadow(bulk, light))
     contrast = factors[:, column("light_contrast"), None, None]
     warmth = factors[:, column("light_warmth"), None]
-    key = 1 + warmth * warmth.new_tensor([0.16, 0.0, -0.22])
-    fill = (1 - 0.5 * warmth * warmth.new_tensor([0.16, 0.0, -0.22]))[:, :, None, None]
+    key = 1 + warmth * constant((0.16, 0.0, -0.22), warmth)
+    fill = (1 - 0.5 * warmth * constant((0.16, 0.0, -0.22), warmth))[:, :, None, None]
     sky = (ny * 0.22 + 0.78).mul_(occlusion(bulk)).mul_(0.64 - 0.36 * contrast)
-    half = functional.normalize(light + light.new_tensor([0.0, 0.0, 1.0]), dim=1)
+    half = functional.normalize(light + constant((0.0, 0.0, 1.0), light), dim=1)
     gloss = nx * half[:, 0, None, None] + ny * half[:, 1, None, None] + nz * half[:, 2, None, None]
     gloss = gloss.clamp_(min=0).pow_(24).mul_(lit).mul_(torch.where(hair, 0.22, 0.09))
     strength = lit.mul_(0.62 + 0.46 * contrast)
@@ -109,7 +109,7 @@ def background(factors: Tensor, x: Tensor, y: Tensor) -> Tensor:
     red, blue, bright = (
         factors[:, column(f"background_{name}"), None] for name in ("red", "blue", "light")
     )
-    tint = red * red.new_tensor([0.16, -0.16, 0.12]) + blue * red.new_tensor([-0.16, -0.06, 0.22])
+    tint = red * constant((0.16, -0.16, 0.12), red) + blue * constant((-0.16, -0.06, 0.22), red)
     colour = (0.14 + 0.62 * bright) * (1 + tint * 1.5)
     side = factors[:, column("light_azimuth"), None, None].sin()
     grade = 1 + 0.10 * y + 0.12 * side * x - 0.13 * (x * x + y * y)
@@ -117,5 +117,9 @@ def background(factors: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def tone(colour: Tensor) -> Tensor:
-    """Tone curve: linear in the shadows, rolling off towards 1."""
-    return 1 - (colour * -1.7).exp()
+    """Tone curve: linear in the shadows, rolling off towards 1; overwrites its input.
+
+    Returns:
+        One minus the brightness, so that what follows can be done on fewer pixels.
+    """
+    return colour.mul_(-1.7).exp_()

@@ -1,39 +1,16 @@
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from ni_core.bundles import Bundle, load_bundle, write_tiny_bundle
+from ni_core.bundles import Bundle
+from ni_core.errors import BrokenBundleError
 from ni_core.evaluation.distances import RandomFeatures
-from ni_core.evaluation.generator_report import compare, generate, main, unseen
-from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from ni_core.evaluation.generator_report import compare, generate, main
+from ni_core.evaluation.reading import render_all, unseen_factors
 from ni_core.training.picture_set import TEST_START
-from ni_core.training.portraits import render, sample_factors
-from ni_core.training.regressor import SqueezeNetRegressor
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of 32 px: the trunk has no features of smaller pictures."""
-    path = write_tiny_bundle(tmp_path_factory.mktemp("bundle"))
-    config = StyleGAN2Config(
-        resolution=32, z_dim=8, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8), noise=False
-    )
-    torch.manual_seed(0)
-    save_file(StyleGAN2(config).state_dict(), path / "generator.safetensors")
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest |= {"resolution": 32}
-    manifest["generator"]["config"] = asdict(config)
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    return path
-
-
-@pytest.fixture(scope="module")
-def bundle(folder: Path) -> Bundle:
-    return load_bundle(folder)
+from ni_core.training.portraits import FACTOR_NAMES, render, sample_factors
 
 
 def test_samples_repeat_and_shrink_with_truncation(bundle: Bundle) -> None:
@@ -42,8 +19,8 @@ def test_samples_repeat_and_shrink_with_truncation(bundle: Bundle) -> None:
     assert truncated.std(dim=0).mean() < whole.std(dim=0).mean()
 
 
-def test_unseen_renders_lie_beyond_every_training_set() -> None:
-    pictures = unseen(2, 32, seed=1, part=1, device=torch.device("cpu"))
+def test_unseen_renders_lie_beyond_every_training_set(bundle: Bundle) -> None:
+    pictures = render_all(unseen_factors(2, seed=1, part=1), bundle)
     assert torch.equal(pictures, render(sample_factors(1, TEST_START + 2, 2), 32))
 
 
@@ -58,8 +35,8 @@ def test_a_set_compared_with_itself_is_perfect() -> None:
     }
 
 
-def test_noise_is_further_from_renders_than_renders_are() -> None:
-    real, again = (unseen(24, 32, seed=1, part=i, device=torch.device("cpu")) for i in (0, 1))
+def test_noise_is_further_from_renders_than_renders_are(bundle: Bundle) -> None:
+    real, again = (render_all(unseen_factors(24, seed=1, part=i), bundle) for i in (0, 1))
     features = {"random": RandomFeatures()}
     noise = compare(real, torch.rand_like(real) * 2 - 1, features)
     renders = compare(real, again, features)
@@ -67,20 +44,19 @@ def test_noise_is_further_from_renders_than_renders_are() -> None:
     assert noise["sharpness"] > 2 > renders["sharpness"]
 
 
-def test_the_command_writes_figures_and_sheets(folder: Path, tmp_path: Path) -> None:
-    resolution = load_bundle(folder).generator.resolution
-    reader = SqueezeNetRegressor(resolution)
-    save_file(reader.state_dict(), tmp_path / "trunk.safetensors")
-    arguments = ["--bundle", str(folder), "--samples", "8", "--sheets", str(tmp_path / "sheets")]
-    arguments += [
-        "--reader",
-        str(tmp_path / "trunk.safetensors"),
-        "--out",
-        str(tmp_path / "r.json"),
-    ]
-    assert main(arguments) == 0
-    figures = json.loads((tmp_path / "r.json").read_text())
+def test_the_command_writes_figures_and_sheets(judged: Path, tmp_path: Path) -> None:
+    sheets, out = tmp_path / "sheets", tmp_path / "figures.json"
+    arguments = ["--bundle", str(judged), "--samples", "8"]
+    assert main([*arguments, "--sheets", str(sheets), "--out", str(out)]) == 0
+    figures = json.loads(out.read_text())
     assert figures["samples"] == 8
-    assert {"generated", "real_against_real", "spread"} <= figures.keys()
-    sheets = {path.name for path in (tmp_path / "sheets").iterdir()}
-    assert sheets == {"samples.png", "samples_psi_0.7.png", "renders.png"}
+    assert figures["generated"].keys() == figures["real_against_real"].keys()
+    assert {"fd_judge", "recall_judge", "fd_random", "sharpness"} <= figures["generated"].keys()
+    assert set(figures["spread"]) == set(figures["r2_judge"]) == set(FACTOR_NAMES)
+    names = {path.name for path in sheets.iterdir()}
+    assert names == {"samples.png", "samples_psi_0.7.png", "renders.png"}
+
+
+def test_a_bundle_without_a_judge_says_how_to_get_one(folder: Path) -> None:
+    with pytest.raises(BrokenBundleError, match="ni train features --kind judge"):
+        main(["--bundle", str(folder), "--samples", "8"])

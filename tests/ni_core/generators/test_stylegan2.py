@@ -1,10 +1,11 @@
 """StyleGAN2 against the formulation of the paper, and the rules of the protocol."""
 
+import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ni_core.errors import BrokenBundleError, InvalidLatentError, SpaceNotAvailableError
@@ -16,7 +17,8 @@ from ni_core.generators import (
     tiny_generator,
     to_synthesis_input,
 )
-from ni_core.generators.modulated import ModulatedConv, SynthesisLayer, ToRGB
+from ni_core.generators.stylegan2_config import Architecture
+from tests.ni_core.generators.textbook import Textbook
 
 
 @pytest.fixture(scope="module")
@@ -31,61 +33,89 @@ def w_plus(generator: StyleGAN2) -> Tensor:
     return generator.broadcast(w) + 0.1 * torch.arange(6)[None, :, None]
 
 
-def textbook_conv(layer: ModulatedConv, x: Tensor, w: Tensor) -> Tensor:
-    """Equation 1 to 3 of the paper: weights scaled per sample, one group per sample."""
-    n, _, height, width = x.shape
-    style = w @ layer.affine.weight.T + layer.affine.bias
-    weight = layer.weight[None] * style[:, None, :, None, None]
-    if layer.demodulate:
-        weight = weight / (weight.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).sqrt()
-    outputs, inputs, kernel = weight.shape[1], weight.shape[2], weight.shape[3]
-    grouped = weight.reshape(n * outputs, inputs, kernel, kernel)
-    if not layer.up:
-        x = F.conv2d(
-            x.reshape(1, n * inputs, height, width), grouped, padding=kernel // 2, groups=n
+def random_generator(config: StyleGAN2Config) -> StyleGAN2:
+    """Random weights with visible noise and biases, so that nothing is hidden behind a zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        generator = StyleGAN2(config)
+        for name, parameter in generator.named_parameters():
+            if name.endswith("bias") or "noise_strength" in name:
+                torch.nn.init.normal_(parameter, mean=float("affine" in name), std=0.3)
+    return generator.freeze()
+
+
+SMALL = StyleGAN2Config(32, z_dim=12, w_dim=10, mapping_layers=3, channels=(12, 16, 8, 6))
+VARIANTS: dict[str, dict[str, Any]] = {
+    "skip": {},
+    "residual": {"architecture": "residual"},
+    "plain": {"architecture": "plain"},
+    "no noise": {"noise": False},
+    "clamp": {"clamp": 0.8},
+    "residual with clamp": {"architecture": "residual", "clamp": 0.8},
+    "grey": {"image_channels": 1},
+    **{
+        f"filter of {len(taps)} in {architecture}": {"filter": taps, "architecture": architecture}
+        for taps in (
+            (1.0,),
+            (1.0, 2.0),
+            (1.0, 2.0, 1.0),
+            (1.0, 2.0, 3.0, 1.0),
+            (1.0, 3.0, 3.0, 1.0, -1.0),
+            (0.1, 0.2, 0.4, 0.5, 0.3, 0.2, 0.1, -0.1),
         )
-        return x.reshape(n, outputs, height, width)
-    spread = torch.zeros(n, inputs, 2 * height - 1, 2 * width - 1)
-    spread[:, :, ::2, ::2] = x
-    flipped = grouped.flip(2, 3)
-    spread = spread.reshape(1, n * inputs, 2 * height - 1, 2 * width - 1)
-    x = F.conv2d(spread, flipped, padding=2, groups=n)
-    return blur(x.reshape(n, outputs, 2 * height + 1, 2 * width + 1), padding=(1, 1), gain=4)
+        for architecture in ("skip", "residual")
+    },
+}
 
 
-def blur(x: Tensor, *, padding: tuple[int, int], gain: float) -> Tensor:
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    kernel = torch.outer(taps, taps) / 64 * gain
-    before, after = padding
-    x = F.pad(x, (before, after, before, after))
-    return F.conv2d(x, kernel.expand(x.shape[1], 1, 4, 4), groups=x.shape[1])
+def random_w_plus(generator: StyleGAN2, n: int = 3) -> Tensor:
+    source = torch.Generator().manual_seed(2)
+    return torch.randn(n, generator.num_layers, generator.w_dim, generator=source)
 
 
-def textbook_synthesis(generator: StyleGAN2, w_plus: Tensor) -> Tensor:
-    def convolve(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
-        x = textbook_conv(layer.conv, x, w) + layer.noise_strength * layer.noise
-        return F.leaky_relu(x + layer.bias[None, :, None, None], 0.2) * math.sqrt(2)
-
-    def colour(layer: ToRGB, x: Tensor, w: Tensor) -> Tensor:
-        return textbook_conv(layer.conv, x, w) + layer.bias[None, :, None, None]
-
-    x = convolve(generator.layers[0], generator.constant.repeat(len(w_plus), 1, 1, 1), w_plus[:, 0])
-    rgb = colour(generator.to_rgbs[0], x, w_plus[:, 1])
-    for block in range(1, len(generator.to_rgbs)):
-        row = 2 * block - 1
-        x = convolve(generator.layers[row], x, w_plus[:, row])
-        x = convolve(generator.layers[row + 1], x, w_plus[:, row + 1])
-        spread = torch.zeros(*rgb.shape[:2], *(2 * side for side in rgb.shape[2:]))
-        spread[:, :, ::2, ::2] = rgb
-        rgb = blur(spread, padding=(2, 1), gain=4)
-        rgb = rgb + colour(generator.to_rgbs[block], x, w_plus[:, row + 2])
-    return rgb
-
-
-def test_synthesis_equals_the_textbook_formulation(generator: StyleGAN2, w_plus: Tensor) -> None:
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_synthesis_equals_the_textbook_formulation(options: dict[str, Any]) -> None:
+    generator = random_generator(dataclasses.replace(SMALL, **options))
+    w_plus = random_w_plus(generator)
+    theirs = Textbook(generator.config, generator.state_dict()).synthesize(w_plus)
     ours = generator.synthesize(w_plus)
-    torch.testing.assert_close(ours, textbook_synthesis(generator, w_plus), atol=2e-5, rtol=0)
+    torch.testing.assert_close(ours, theirs, atol=2e-6 * float(theirs.abs().max()), rtol=0)
+    assert ours.shape == (3, 3, 32, 32)
     assert ours.std() > 0.1
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_gradients_equal_those_of_the_textbook_formulation(options: dict[str, Any]) -> None:
+    generator = random_generator(dataclasses.replace(SMALL, **options))
+    textbook = Textbook(generator.config, generator.state_dict())
+    w_plus = random_w_plus(generator).requires_grad_()
+    ours, theirs = (
+        torch.autograd.grad(side.synthesize(w_plus).square().sum(), w_plus)[0]
+        for side in (generator, textbook)
+    )
+    torch.testing.assert_close(ours, theirs, atol=1e-4 * float(theirs.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mapping_width": 7}, {"num_classes": 4}, {"num_classes": 4, "embed_dim": 5}]
+)
+def test_mapping_equals_the_textbook_formulation(options: dict[str, Any]) -> None:
+    generator = random_generator(dataclasses.replace(SMALL, **options))
+    z, labels = torch.randn(3, 12), torch.tensor([3, 0, 2])
+    rows = torch.eye(4)[labels] if generator.num_classes else None
+    theirs = Textbook(generator.config, generator.state_dict()).map(z, rows)
+    torch.testing.assert_close(generator.map(z, labels), theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_labels_are_indexes_or_rows_and_class_0_without_them() -> None:
+    generator = random_generator(dataclasses.replace(SMALL, num_classes=4))
+    z = torch.randn(2, 12)
+    second = generator.map(z, torch.tensor([1, 1]))
+    assert torch.equal(second, generator.map(z, torch.eye(4)[[1, 1]]))
+    assert torch.equal(generator.map(z), generator.map(z, torch.tensor([0, 0])))
+    assert not torch.allclose(second, generator.map(z), atol=1e-3)
+    with pytest.raises(InvalidLatentError, match="from 0 to 3"):
+        generator.map(z, torch.tensor([0, 4]))
 
 
 def test_a_picture_does_not_depend_on_its_batch(generator: StyleGAN2, w_plus: Tensor) -> None:
@@ -178,6 +208,30 @@ def test_an_impossible_architecture_is_refused(resolution: int, channels: tuple[
         StyleGAN2Config(resolution, channels=channels)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"architecture": "orig"}, "'orig' is not one of skip, residual, plain"),
+        ({"filter": ()}, "1 to 8 taps"),
+        ({"filter": (1.0,) * 9}, "1 to 8 taps"),
+        ({"filter": (1.0, -1.0)}, "sum is not 0"),
+        ({"image_channels": 4}, "4 image channels"),
+        ({"mapping_layers": 0}, "0 mapping layers"),
+    ],
+)
+def test_an_impossible_option_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BrokenBundleError, match=message):
+        dataclasses.replace(SMALL, **options)
+
+
+@pytest.mark.parametrize("architecture", ["skip", "residual", "plain"])
+def test_every_parameter_has_a_learning_rate_factor(architecture: Architecture) -> None:
+    config = dataclasses.replace(SMALL, architecture=architecture, num_classes=4)
+    generator = StyleGAN2(config)
+    assert set(generator.parameter_gains()) == {name for name, _ in generator.named_parameters()}
+    assert generator.parameter_gains()["mapping.embed.weight"] == 0.5
+
+
 def test_an_adam_step_with_gains_equals_one_with_an_equalised_learning_rate() -> None:
     generator = StyleGAN2(StyleGAN2Config(8, 16, 16, 2, (16, 8)))
     gains = generator.parameter_gains()
@@ -195,3 +249,30 @@ def test_an_adam_step_with_gains_equals_one_with_an_equalised_learning_rate() ->
     direct.step()
     equalised.step()
     torch.testing.assert_close(weight.detach(), raw.detach() * gains["layers.1.conv.weight"])
+
+
+def test_wide_layers_give_the_textbook_picture_and_gradient() -> None:
+    """They use another algorithm once they are frozen, and the plain one while they are trained."""
+    generator = random_generator(StyleGAN2Config(32, 8, 8, 1, channels=(128, 128, 128, 128)))
+    assert generator.layers[-1].conv.fast  # type: ignore[union-attr]
+    textbook = Textbook(generator.config, generator.state_dict())
+    w_plus = random_w_plus(generator, 2).requires_grad_()
+    for unfreeze in (False, True):
+        generator.requires_grad_(unfreeze)
+        ours, theirs = generator.synthesize(w_plus), textbook.synthesize(w_plus)
+        torch.testing.assert_close(ours, theirs, atol=3e-5 * float(theirs.detach().std()), rtol=0)
+        ours, theirs = (torch.autograd.grad(x.square().sum(), w_plus)[0] for x in (ours, theirs))
+        torch.testing.assert_close(ours, theirs, atol=1e-4 * float(theirs.abs().max()), rtol=0)
+
+
+def test_changed_weights_take_effect_while_they_are_trained() -> None:
+    generator = random_generator(StyleGAN2Config(32, 8, 8, 1, channels=(128, 128, 128, 128)))
+    generator.requires_grad_(True)
+    with torch.no_grad():
+        generator.layers[-1].conv.weight.mul_(torch.rand(128, 128, 1, 1))  # type: ignore[union-attr, operator]
+    w_plus = random_w_plus(generator, 1)
+    theirs = Textbook(generator.config, generator.state_dict()).synthesize(w_plus)
+    ours = generator.synthesize(w_plus).detach()
+    torch.testing.assert_close(ours, theirs, atol=3e-5 * float(theirs.detach().std()), rtol=0)
+    trained = generator.freeze().synthesize(w_plus)
+    torch.testing.assert_close(trained, ours, atol=3e-5 * float(theirs.detach().std()), rtol=0)

@@ -64,9 +64,10 @@ def test_none_stands_for_the_default() -> None:
     assert parse_options("optimize", {"steps": None, "seed": None}) == OptimizeOptions()
 
 
-def test_the_default_is_200_steps_in_w_plus() -> None:
+def test_the_default_is_200_steps_of_adam() -> None:
     options = parse_options("optimize", {})
-    assert (options.steps, options.space, options.optimizer) == (200, "w+", "adam")
+    assert isinstance(options, OptimizeOptions)
+    assert (options.steps, options.space, options.optimizer) == (200, None, "adam")
 
 
 @pytest.mark.parametrize(

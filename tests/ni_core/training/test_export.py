@@ -6,31 +6,49 @@ import torch
 from safetensors.torch import load_file
 
 from ni_core.bundles import load_bundle
-from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from ni_core.errors import CheckpointError
+from ni_core.generators.stylegan2 import StyleGAN2
 from ni_core.training import export
+from ni_core.training.checkpoint import Checkpoint, Stretch, write_checkpoint
 from ni_core.training.features import export_trunk
+from ni_core.training.judge import Judge, export_judge
+from ni_core.training.recipes import SETTINGS
 from ni_core.training.regressor import SqueezeNetRegressor
 
-CONFIG = StyleGAN2Config(
-    resolution=32, z_dim=8, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8), noise=False
-)
+CONFIG = SETTINGS["tiny"].config
+MACHINE = {"device": "cpu", "processor": "a small one", "threads": 1, "torch": "2"}
 
 
 @pytest.fixture
-def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(export, "CONFIG", CONFIG)
+def trained(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    run = {"seen": 320, "average": StyleGAN2(CONFIG).state_dict()}
-    checkpoint = {"run": run, "limit": 64, "recipe": {"batch": 16}}
-    torch.save(checkpoint, tmp_path / "checkpoint.pt")
-    export_trunk(SqueezeNetRegressor(), tmp_path / "trunk_features.safetensors")
+    average = {f"average.{k}": v for k, v in StyleGAN2(CONFIG).state_dict().items()}
+    stretches = tuple(
+        Stretch(start, start + 160, 90.0, {"batch": 16, "seed": 3, "settle": start}, MACHINE)
+        for start in (0, 160)
+    )
+    write_checkpoint(Checkpoint(CONFIG, 320, 64, stretches, average), tmp_path / "run")
+    networks = tmp_path / "networks"
+    networks.mkdir()
+    export_trunk(SqueezeNetRegressor(32), networks / "trunk_features.safetensors")
     for kind in ("critic", "trunk"):
-        (tmp_path / f"{kind}.json").write_text('{"yaw": 0.9}')
-    (tmp_path / "report.json").write_text('{"samples": 10}')
-    arguments = ["--checkpoint", str(tmp_path / "checkpoint.pt"), "--features", str(tmp_path)]
-    arguments += ["--figures", str(tmp_path / "report.json"), "--note", "hardware=a laptop"]
-    assert export.main([*arguments, "--out", str(tmp_path / "bundle")]) == 0
-    return tmp_path / "bundle"
+        (networks / f"{kind}.json").write_text('{"yaw": 0.9}')
+    (tmp_path / "generator.json").write_text('{"samples": 10}')
+    (tmp_path / "networks.json").write_text('{"critic": {"seed": 1, "minutes": 3.5}}')
+    return tmp_path
+
+
+def run_export(folder: Path, *more: str) -> Path:
+    arguments = ["--checkpoint", str(folder / "run"), "--features", str(folder / "networks")]
+    arguments += ["--figures", str(folder / "generator.json"), "--note", "place=a laptop"]
+    arguments += ["--networks", str(folder / "networks.json"), "--version", "2"]
+    assert export.main([*arguments, "--out", str(folder / "bundle"), *more]) == 0
+    return folder / "bundle"
+
+
+@pytest.fixture
+def exported(trained: Path) -> Path:
+    return run_export(trained)
 
 
 def test_an_exported_bundle_loads_and_synthesizes(exported: Path) -> None:
@@ -38,6 +56,15 @@ def test_an_exported_bundle_loads_and_synthesizes(exported: Path) -> None:
     w_plus = bundle.generator.broadcast(bundle.generator.map(torch.randn(2, CONFIG.z_dim)))
     assert bundle.generator.synthesize(w_plus, noise="none").shape == (2, 3, 32, 32)
     assert bundle.perceptual.trunk == "portraits-squeeze"
+    assert bundle.manifest.judge is None
+
+
+def test_a_judge_among_the_networks_becomes_a_part(trained: Path) -> None:
+    export_judge(Judge(32), trained / "networks" / "judge_half.safetensors")
+    manifest = load_bundle(run_export(trained)).manifest
+    assert manifest.judge is not None and manifest.judge.name == "portraits-judge"
+    stored = load_file(manifest.path(manifest.judge.file))
+    assert stored["stem.weight"].dtype == torch.float16
 
 
 def test_weights_are_halves_and_the_average_w_is_that_of_the_mapping(exported: Path) -> None:
@@ -50,13 +77,27 @@ def test_weights_are_halves_and_the_average_w_is_that_of_the_mapping(exported: P
     torch.testing.assert_close(stored["w_avg"], w.mean(dim=0), atol=0.05, rtol=0)
 
 
-def test_the_manifest_says_how_it_was_trained_and_what_was_measured(exported: Path) -> None:
+def test_the_manifest_says_in_numbers_how_it_was_trained(exported: Path) -> None:
     document = json.loads((exported / "manifest.json").read_text())
-    assert document["training"] == {
-        "pictures_seen": 320,
-        "pictures_in_set": 64,
-        "recipe": {"batch": 16},
-        "hardware": "a laptop",
-    }
-    assert document["figures"]["samples"] == 10
-    assert document["figures"]["r2_trunk"] == {"yaw": 0.9}
+    assert document["version"] == 2
+    training = document["training"]
+    assert (training["pictures_seen"], training["pictures_in_set"]) == (320, 64)
+    assert (training["seed"], training["minutes"]) == (3, 3.0)
+    assert training["hardware"] == MACHINE
+    assert [(s["start"], s["recipe"]["settle"]) for s in training["stretches"]] == [
+        (0, 0),
+        (160, 160),
+    ]
+    assert training["networks"]["critic"]["minutes"] == 3.5
+    assert training["place"] == "a laptop"
+
+
+def test_the_manifest_has_the_figures_by_the_name_of_their_file(exported: Path) -> None:
+    figures = json.loads((exported / "manifest.json").read_text())["figures"]
+    assert figures["generator"] == {"samples": 10}
+    assert figures["r2"] == {"critic": {"yaw": 0.9}, "trunk": {"yaw": 0.9}}
+
+
+def test_a_folder_without_checkpoints_is_an_error(trained: Path) -> None:
+    with pytest.raises(CheckpointError, match="neither"):
+        run_export(trained, "--checkpoint", str(trained / "nowhere"))

@@ -1,19 +1,24 @@
+import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from ni_core.generators.stylegan2 import StyleGAN2Config
+from ni_core.errors import InvalidOptionError
 from ni_core.training import generator as script
-from ni_core.training.adversarial import AdversarialRun, Recipe
-from ni_core.training.generator import read_checkpoint, save_checkpoint, train
+from ni_core.training.adversarial import AdversarialRun
+from ni_core.training.checkpoint import Checkpoint, list_checkpoints, read_checkpoint
+from ni_core.training.generator import Session, train
 from ni_core.training.picture_set import FreshPictures
+from ni_core.training.recipes import SETTINGS
 from ni_core.training.regressor import Regressor, save_regressor
 
-CONFIG = StyleGAN2Config(
-    resolution=32, z_dim=8, w_dim=16, mapping_layers=2, channels=(8, 8, 8, 8), noise=False
-)
-RECIPE = Recipe(batch=8, settle=32, mixing=0.5, penalty_interval=2, pixel_widths=(4, 8, 8))
+CONFIG, RECIPE = SETTINGS["tiny"].config, SETTINGS["tiny"].recipe
+MACHINE = {"device": "cpu"}
 
 
 @pytest.fixture
@@ -27,33 +32,25 @@ def make_run() -> AdversarialRun:
     return AdversarialRun(CONFIG, RECIPE, pictures, Regressor(32).freeze(), torch.device("cpu"))
 
 
+def newest(folder: Path) -> Checkpoint:
+    return read_checkpoint(list_checkpoints(folder)[-1])
+
+
 def test_a_resumed_run_repeats_an_uninterrupted_one_bit_by_bit(tmp_path: Path) -> None:
     straight = make_run()
-    train(straight, tmp_path / "straight", pictures=40, limit=16, checkpoint_s=1e9)
+    train(straight, Session(tmp_path / "straight", MACHINE), pictures=56)
     first = make_run()
-    train(first, tmp_path / "halves", pictures=24, limit=16, checkpoint_s=1e9)
+    train(first, Session(tmp_path / "halves", MACHINE), pictures=24)
     second = make_run()
-    second.load_state(read_checkpoint(tmp_path / "halves" / "checkpoint-00000024.pt")["run"])
-    train(second, tmp_path / "halves", pictures=40, limit=16, checkpoint_s=1e9)
-    ours, theirs = (
-        read_checkpoint(tmp_path / folder / "checkpoint-00000040.pt")["run"]
-        for folder in ("straight", "halves")
-    )
-    assert_equal(ours, theirs)
-
-
-def assert_equal(first: object, second: object) -> None:
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_equal(first[key], second[key])
-    elif isinstance(first, list):
-        for a, b in zip(first, second, strict=True):
-            assert_equal(a, b)
-    else:
-        assert first == second
+    start = newest(tmp_path / "halves")
+    second.resume(start)
+    train(second, Session(tmp_path / "halves", MACHINE, start.seen, start.stretches), pictures=56)
+    ours, theirs = (newest(tmp_path / folder) for folder in ("straight", "halves"))
+    assert ours.seen == theirs.seen == 56
+    assert ours.tensors.keys() == theirs.tensors.keys()
+    for name, value in ours.tensors.items():
+        assert torch.equal(value, theirs.tensors[name]), name
+    assert [(s.start, s.stop) for s in theirs.stretches] == [(0, 56)]
 
 
 def test_both_sides_learn_and_the_average_follows(run: AdversarialRun) -> None:
@@ -85,31 +82,63 @@ def test_the_rate_is_halved_and_styles_mixed_once_settled(run: AdversarialRun) -
     assert run.critic_optimiser.param_groups[0]["lr"] <= RECIPE.critic_rate / 2
 
 
-def test_old_checkpoints_are_dropped(run: AdversarialRun, tmp_path: Path) -> None:
-    for run.seen in range(0, 160, 16):
-        save_checkpoint(run, tmp_path, 16)
-    kept = sorted(tmp_path.iterdir())
-    assert len(kept) == script.KEPT_CHECKPOINTS and kept[-1].name == "checkpoint-00000144.pt"
+def test_the_time_limit_stops_a_training_with_a_checkpoint(
+    run: AdversarialRun, tmp_path: Path
+) -> None:
+    session = Session(tmp_path, MACHINE)
+    train(run, session, pictures=1_000_000, seconds=session.seconds + 0.5)
+    assert 0 < newest(tmp_path).seen < 1_000_000
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    save_regressor(Regressor(32), tmp_path / "critic.safetensors")
+    line = ["--recipe", "tiny", "--limit", "16", "--out", str(tmp_path / "run")]
+    return [*line, "--critic", str(tmp_path / "critic.safetensors")]
 
 
 def test_the_command_trains_logs_and_resumes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script, "CONFIG", CONFIG)
     monkeypatch.setattr(script, "LOG_PICTURES", 8)
-    monkeypatch.setattr(script, "load_regressor", lambda path: Regressor(32).freeze())
-    monkeypatch.setattr(script, "RECIPE", RECIPE)
-    save_regressor(Regressor(32), tmp_path / "critic.safetensors")
-    common = [
-        "--critic",
-        str(tmp_path / "critic.safetensors"),
-        "--out",
-        str(tmp_path),
-        "--batch",
-        "8",
-    ]
-    assert script.main([*common, "--limit", "16", "--pictures", "8"]) == 0
-    checkpoint = tmp_path / "checkpoint-00000008.pt"
-    assert script.main([*common, "--resume", str(checkpoint), "--pictures", "16"]) == 0
-    assert (tmp_path / "checkpoint-00000016.pt").exists()
-    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    assert script.main([*command, "--resume", "--pictures", "8"]) == 0
+    line = [*command, "--resume", "latest", "--pictures", "16", "--critic-rate", "0.001"]
+    assert script.main(line) == 0
+    last = newest(tmp_path / "run")
+    assert (last.seen, last.limit) == (16, 16)
+    assert [s.recipe["critic_rate"] for s in last.stretches] == [RECIPE.critic_rate, 0.001]
+    assert last.stretches[0].hardware["torch"] == torch.__version__
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["pictures"] for line in lines] == [8, 16]
+
+
+def test_a_resumed_run_keeps_the_recipe_of_its_checkpoint(
+    command: list[str], tmp_path: Path
+) -> None:
+    script.main([*command, "--pictures", "8", "--mixing", "0.25", "--seed", "5"])
+    script.main([*command, "--pictures", "16", "--resume"])
+    (stretch,) = newest(tmp_path / "run").stretches
+    assert (stretch.recipe["mixing"], stretch.recipe["seed"]) == (0.25, 5)
+    assert stretch.stop == 16
+
+
+def test_runs_do_not_mix_in_one_folder(command: list[str], tmp_path: Path) -> None:
+    script.main([*command, "--pictures", "16", "--checkpoint-s", "0"])
+    oldest = list_checkpoints(tmp_path / "run")[0]
+    for more in ([], ["--resume", str(oldest)]):
+        with pytest.raises(InvalidOptionError, match="checkpoint-00000016"):
+            script.main([*command, *more])
+
+
+def test_a_run_killed_while_it_writes_goes_on_from_the_checkpoint_before(
+    command: list[str], tmp_path: Path
+) -> None:
+    line = [*command, "--pictures", "1000000", "--checkpoint-s", "0"]
+    process = subprocess.Popen([sys.executable, "-m", script.__name__, *line])
+    while len(list_checkpoints(tmp_path / "run")) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    seen = newest(tmp_path / "run").seen
+    assert script.main([*command, "--resume", "--pictures", str(seen + 8)]) == 0
+    assert newest(tmp_path / "run").seen == seen + 8

@@ -1,5 +1,9 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ni_core.training.portraits import (
     FACTOR_NAMES,
@@ -7,9 +11,11 @@ from ni_core.training.portraits import (
     Factor,
     column,
     factors_at,
+    geometry,
     neutral_factors,
     render,
     sample_factors,
+    surfaces,
 )
 
 SIDE = 32
@@ -106,3 +112,27 @@ def test_light_comes_from_the_side_its_azimuth_names() -> None:
     face = slice(12, 22)
     assert from_left[:, face, 9:half].mean() > from_left[:, face, half:23].mean() + 0.1
     assert from_right[:, face, half:23].mean() > from_right[:, face, 9:half].mean() + 0.1
+
+
+def test_portraits_look_as_they_always_did() -> None:
+    """Pictures of seed 7 as the first version of the renderer drew them: 2 rows of 6."""
+    sheet = np.asarray(Image.open(Path(__file__).with_name("portraits_seed_7.png")))
+    before = sheet.reshape(2, 64, 6, 64, 3).transpose(0, 2, 4, 1, 3).reshape(12, 3, 64, 64)
+    now = render(sample_factors(7, 0, 12), 64).add(1).mul(127.5).round().numpy()
+    assert np.abs(now - before).max() <= 2
+
+
+def test_windows_leave_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone a picture is drawn in small windows; without outlines, as on a GPU, in whole ones."""
+    factors = sample_factors(11, 0, 24)
+    alone = torch.cat([render(row[None], SIDE) for row in factors])
+    for module in (geometry, surfaces):
+        monkeypatch.setattr(module, "outlines", lambda rectangles: [])
+    assert (render(factors, SIDE) - alone).abs().max() < 2 / 127.5
+
+
+def test_factors_at_scattered_indices_are_those_of_the_stream() -> None:
+    indices = torch.tensor([5, 0, (1 << 30) + 3, 1 << 40, 5])
+    for seed in (0, 1, 2**40):
+        rows = [sample_factors(seed, index, 1) for index in indices.tolist()]
+        assert torch.equal(factors_at(seed, indices), torch.cat(rows))

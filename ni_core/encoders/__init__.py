@@ -1,0 +1,23 @@
+"""Encoders: pictures to latents. One family per file, all behind one protocol."""
+
+from ni_core.encoders.families import (
+    ENCODERS,
+    EncoderConfig,
+    build_encoder,
+    empty_encoder,
+    read_encoder_config,
+)
+from ni_core.encoders.protocol import Encoder, OnPass, Pass, fit_input, require_fit
+
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "EncoderConfig",
+    "OnPass",
+    "Pass",
+    "build_encoder",
+    "empty_encoder",
+    "fit_input",
+    "read_encoder_config",
+    "require_fit",
+]

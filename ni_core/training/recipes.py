@@ -1,0 +1,96 @@
+"""Named ways to train a generator: its architecture, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ni_core.generators.stylegan2 import StyleGAN2Config
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run depends on besides its pictures and its critic's features.
+
+    Attributes:
+        batch: Pictures per step.
+        generator_rate: Learning rate of the generator; per-parameter gains multiply it.
+        critic_rate: Learning rate of both critics.
+        settle: From so many pictures on, the rates are halved and styles are mixed.
+        pixel_coefficient: Weight of the pixel critic in the generator's loss; at 2
+            its gradient was about as long as the projected critic's.
+        penalty_coefficient: R1's gamma.
+        penalty_interval: Steps between two R1 penalties; each counts for all.
+        information_coefficient: Weight of reading z back from the picture's coarsest
+            features; keeps z visible (arXiv:1606.03657, without factors).
+        mixing: Probability of mixing two styles, after `settle`.
+        average: Half-life of the weight average in pictures; shorter at the start, a
+            twentieth of the pictures seen.
+        pixel_widths: Channels of the pixel critic from half the resolution down to 4 px.
+        seed: Of weights, order, latents and augmentation.
+    """
+
+    batch: int = 16
+    generator_rate: float = 1.5e-3
+    critic_rate: float = 2e-3
+    settle: int = 185_000
+    pixel_coefficient: float = 3.0
+    penalty_coefficient: float = 0.3
+    penalty_interval: int = 16
+    information_coefficient: float = 0.1
+    mixing: float = 0.0
+    average: float = 10_000
+    pixel_widths: tuple[int, ...] = (32, 64, 128, 128)
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A generator and its recipe."""
+
+    config: StyleGAN2Config
+    recipe: Recipe
+
+
+SETTINGS = {
+    "cpu": Setting(
+        StyleGAN2Config(
+            resolution=64,
+            z_dim=64,
+            w_dim=128,
+            mapping_layers=3,
+            channels=(128, 128, 96, 64, 32),
+            noise=False,
+        ),
+        Recipe(),
+    ),
+    "gpu": Setting(
+        StyleGAN2Config(
+            resolution=64,
+            z_dim=64,
+            w_dim=128,
+            mapping_layers=4,
+            channels=(192, 192, 160, 96, 64),
+            noise=False,
+        ),
+        Recipe(
+            batch=64,
+            generator_rate=2.5e-3,
+            critic_rate=2.5e-3,
+            settle=1_500_000,
+            pixel_widths=(64, 96, 160, 192),
+        ),
+    ),
+    "tiny": Setting(
+        StyleGAN2Config(
+            resolution=32,
+            z_dim=8,
+            w_dim=16,
+            mapping_layers=2,
+            channels=(8, 8, 8, 8),
+            noise=False,
+        ),
+        Recipe(batch=8, settle=32, mixing=0.5, penalty_interval=2, pixel_widths=(4, 8, 8)),
+    ),
+}
+"""`cpu` made the embedded bundle; `gpu` follows StyleGAN2's batch and rates, and was never run;
+`tiny` exercises the code."""

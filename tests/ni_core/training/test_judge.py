@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import torch
+
+from ni_core.training.features import main
+from ni_core.training.judge import Judge, export_judge, load_judge
+from ni_core.training.picture_set import FreshPictures
+from ni_core.training.regressor import train_regressor
+
+
+def test_a_short_training_lowers_the_loss() -> None:
+    torch.manual_seed(0)
+    lines: list[str] = []
+    train_regressor(
+        Judge(16),
+        FreshPictures(seed=2, resolution=16, length=16),
+        steps=12,
+        batch=16,
+        rate=2e-3,
+        seed=2,
+        device=torch.device("cpu"),
+        report=lines.append,
+    )
+    first, last = (float(line.split()[3]) for line in lines)
+    assert last < first
+
+
+def test_half_precision_keeps_what_the_judge_reads(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Judge(32).eval()
+    export_judge(network, tmp_path / "judge.safetensors")
+    pictures = torch.randn(3, 3, 32, 32)
+    loaded = load_judge(tmp_path / "judge.safetensors", 32)
+    torch.testing.assert_close(loaded(pictures), network(pictures), atol=5e-3, rtol=5e-3)
+    assert loaded.extract(pictures).shape == (3, 320)
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_the_command_trains_a_judge_on_its_own_stream(tmp_path: Path) -> None:
+    arguments = ["--kind", "judge", "--out", str(tmp_path), "--resolution", "16"]
+    assert main([*arguments, "--pictures", "64", "--epochs", "1"]) == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"judge.safetensors", "judge_half.safetensors", "judge.json"}
+    assert load_judge(tmp_path / "judge_half.safetensors", 16).resolution == 16
