@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -23,8 +25,8 @@ Stamp = tuple[str, int, int]
 class ModelCache:
     """Bundles by name, bounded in bytes, each loaded once even under concurrent requests.
 
-    Folders are looked through at each call, so a bundle that is added is found without a restart,
-    and one that is replaced is loaded anew. Thread-safe.
+    Manifests are looked at on disk at each call, so a bundle that is added is found without a
+    restart, one that is replaced is loaded anew, and one that is removed is dropped. Thread-safe.
 
     Attributes:
         loads: How many bundles were loaded from disk so far.
@@ -56,6 +58,8 @@ class ModelCache:
 
     def names(self) -> list[str]:
         """Names of all bundles, sorted; one whose manifest is broken is left out."""
+        with self._lock:
+            self._drop_removed()
         return sorted(name for name, folder in self._folders().items() if _is_readable(folder))
 
     def summary(self, name: str) -> dict[str, Any]:
@@ -71,11 +75,10 @@ class ModelCache:
             UnknownModelError: There is no such bundle.
             BrokenBundleError: Its manifest cannot be read.
         """
-        folder = self._folder(name)
-        stamp = _stamp(folder)
+        stamp = self._find(name)
         known = self._summaries.get(name)
         if known is None or known[0] != stamp:
-            known = (stamp, _summarise(read_manifest(folder)))
+            known = (stamp, _summarise(read_manifest(Path(stamp[0]))))
             self._summaries[name] = known
         return known[1]
 
@@ -89,16 +92,16 @@ class ModelCache:
             UnknownModelError: There is no such bundle.
             BrokenBundleError: It cannot be read.
         """
-        folder = self._folder(name)
-        stamp = _stamp(folder)
+        stamp = self._find(name)
         with self._lock:
+            self._drop_removed(but=name)
             known = self._loaded.get(name)
             mine = known is None or known[0] != stamp
             future: Future[Bundle] = Future() if known is None or mine else known[1]
             self._loaded[name] = (stamp, future)
             self._loaded.move_to_end(name)
         if mine:
-            self._fill(name, folder, future)
+            self._fill(name, Path(stamp[0]), future)
         return future.result()
 
     def loaded(self) -> list[str]:
@@ -136,15 +139,23 @@ class ModelCache:
         done = [future for _, future in self._loaded.values() if future.done()]
         return sum(future.result().nbytes for future in done if future.exception() is None)
 
-    def _folder(self, name: str) -> Path:
-        folder = self._folders().get(name)
-        if folder is None:
-            raise UnknownModelError(
-                f"model {name!r} is not one of {', '.join(self.names())}",
-                value=name,
-                limit=self.names(),
-            )
-        return folder
+    def _drop_removed(self, but: str | None = None) -> None:
+        """Let go of bundles whose manifest is no longer there; one is known to be."""
+        for name, (stamp, future) in list(self._loaded.items()):
+            if name != but and future.done() and _stamp(stamp[0]) is None:
+                del self._loaded[name]
+
+    def _find(self, name: str) -> Stamp:
+        """State of the first bundle of this name: a look at one file, not through the folders."""
+        if NAME_PATTERN.fullmatch(name):
+            for directory in self._directories:
+                stamp = _stamp(f"{directory}/{name}")
+                if stamp is not None:
+                    return stamp
+        names = self.names()
+        raise UnknownModelError(
+            f"model {name!r} is not one of {', '.join(names)}", value=name, limit=names
+        )
 
     def _folders(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -164,9 +175,13 @@ def _is_readable(folder: Path) -> bool:
         return False
 
 
-def _stamp(folder: Path) -> Stamp:
-    status = (folder / MANIFEST).stat()
-    return (str(folder), status.st_mtime_ns, status.st_size)
+def _stamp(folder: str) -> Stamp | None:
+    """State of the manifest in a folder; None where there is none."""
+    try:
+        status = os.stat(f"{folder}/{MANIFEST}")
+    except OSError:
+        return None
+    return (folder, status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
 def _summarise(manifest: Manifest) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ni_core import metrics
 from ni_core.bundles.bundle import Bundle
 from ni_core.bundles.manifest import Manifest
 from ni_core.bundles.samples import spread_labels
+from ni_core.encoders import require_fit
 from ni_core.errors import BrokenBundleError
 from ni_core.generators import Generator
 from ni_core.generators.protocol import sample_z
@@ -87,6 +88,7 @@ def check_bundle(bundle: Bundle) -> Check:
 
     Raises:
         BrokenBundleError: What comes out cannot be used.
+        GeneratorMismatchError: The encoder's latents are not those of the generator.
     """
     inputs = _inputs(bundle.generator, SAMPLES)
     pictures = _rendered(bundle.generator, inputs)
@@ -208,6 +210,7 @@ def _check_encoder(bundle: Bundle, pictures: Tensor) -> Check:
     """Encode samples; an encoder that fits does better than the mean picture."""
     encoder, generator = bundle.encoder, bundle.generator
     assert encoder is not None
+    require_fit(encoder, generator)
     inputs = pictures.clamp(-1, 1).to(bundle.device)
     codes = torch.cat([encoder.encode(picture, generator) for picture in inputs.split(1)])
     shape = (SAMPLES, generator.num_layers, generator.w_dim)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from ni_core.checkpoints import (
     genforce_pggan,
     genforce_stylegan1,
     genforce_stylegan2,
+    hyperstyle,
     idinvert,
     idinvert_encoder,
     lernapparat,
@@ -22,10 +25,11 @@ from ni_core.checkpoints import (
     tensorflow,
 )
 from ni_core.checkpoints.checkpoint import EncoderCheckpoint, GeneratorCheckpoint, Reader
+from ni_core.checkpoints.conversion import owned
 from ni_core.checkpoints.document import Document, open_document
 from ni_core.checkpoints.layout import read_json
 from ni_core.encoders import Encoder, build_encoder
-from ni_core.errors import CheckpointError
+from ni_core.errors import BrokenBundleError, CheckpointError
 from ni_core.generators.protocol import Generator
 
 __all__ = [
@@ -41,6 +45,7 @@ __all__ = [
 
 READERS: tuple[Reader, ...] = (
     *psp.READERS,
+    *hyperstyle.READERS,
     *idinvert_encoder.READERS,
     *rosinality.READERS,
     *genforce_stylegan2.READERS,
@@ -77,7 +82,8 @@ def load_generator(
         CheckpointError: The file cannot be read, has no known format, or not this resolution.
         UnsafeCheckpointError: Reading it would run code or take unbounded memory.
     """
-    return read_generator(Path(path), resolution=resolution, layout=layout).build()
+    checkpoint = read_generator(Path(path), resolution=resolution, layout=layout)
+    return _built(checkpoint)
 
 
 def load_encoder(path: str | Path) -> Encoder:
@@ -97,9 +103,9 @@ def load_encoder(path: str | Path) -> Encoder:
         UnsafeCheckpointError: Reading it would run code or take unbounded memory.
     """
     checkpoint = read_encoder(Path(path))
-    encoder = build_encoder(checkpoint.family, checkpoint.config, checkpoint.tensors)
+    encoder = build_encoder(checkpoint.family, checkpoint.config, owned(checkpoint.tensors))
     if encoder.needs_generator and checkpoint.generator is not None:
-        encoder.generator = checkpoint.generator.build()
+        encoder.generator = _built(checkpoint.generator)
     return encoder
 
 
@@ -120,9 +126,16 @@ def read_generator(
             f"{path.name} is of the format {reader.format}, which holds no generator",
             value=reader.format,
         )
-    if reader.sized is not None and resolution is not None:
-        return reader.sized(document, resolution)
-    checkpoint = reader.generator(document)
+    if layout is not None and not reader.takes_layout:
+        raise CheckpointError(
+            f"{path.name} is of the format {reader.format}, which tells everything: "
+            f"{layout.name} is of no use",
+            value=layout.name,
+        )
+    with _reading(path, reader):
+        if reader.sized is not None and resolution is not None:
+            return reader.sized(document, resolution)
+        checkpoint = reader.generator(document)
     if resolution not in (None, checkpoint.config.resolution):
         raise CheckpointError(
             f"{path.name} makes images of {checkpoint.config.resolution} px, not {resolution}",
@@ -145,7 +158,33 @@ def read_encoder(path: Path) -> EncoderCheckpoint:
             f"{path.name} is of the format {reader.format}, which holds no encoder",
             value=reader.format,
         )
-    return reader.encoder(document)
+    with _reading(path, reader):
+        return reader.encoder(document)
+
+
+def _built(checkpoint: GeneratorCheckpoint) -> Generator:
+    return replace(checkpoint, tensors=owned(checkpoint.tensors)).build()
+
+
+@contextmanager
+def _reading(path: Path, reader: Reader) -> Iterator[None]:
+    """Turn every failure of a reader into an error that names the file."""
+    try:
+        yield
+    except CheckpointError as error:
+        if str(error).startswith(path.name):
+            raise
+        message = f"{path.name} ({reader.format}): {error}"
+        raise type(error)(message, **error.details) from error
+    except BrokenBundleError as error:
+        raise CheckpointError(
+            f"{path.name} holds a network that cannot be: {error}", **error.details
+        ) from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name} does not fit the format {reader.format}: "
+            f"{type(error).__name__}: {error!s:.200}"
+        ) from error
 
 
 def _reader_of(document: Document) -> Reader:

@@ -26,7 +26,8 @@ class GeneratorCheckpoint:
     Attributes:
         family: A name in the table of families.
         config: That family's configuration.
-        tensors: Every parameter and buffer of our network, float32.
+        tensors: Every parameter and buffer of our network, float32. Some may be pages of the
+            mapped file, which must stay as it is for as long.
         format: Name of the format it was read from.
         notes: What was computed, chosen or left out on the way, one sentence each.
     """
@@ -49,7 +50,8 @@ class EncoderCheckpoint:
     Attributes:
         family: A name in the table of encoder families.
         config: That family's configuration.
-        tensors: Every parameter and buffer of our network, float32.
+        tensors: Every parameter and buffer of our network, float32. Some may be pages of the
+            mapped file, which must stay as it is for as long.
         format: Name of the format it was read from.
         notes: What was computed, chosen or left out on the way, one sentence each.
         generator: The generator in the same file, if there is one.
@@ -74,6 +76,7 @@ class Reader:
         generator: Reads the generator, if the format has one.
         encoder: Reads the encoder, if the format has one.
         sized: Reads the generator for a resolution in pixels, if its files hold several.
+        takes_layout: Whether a layout file can tell what its files do not.
     """
 
     format: str
@@ -82,6 +85,7 @@ class Reader:
     generator: Callable[[Document], GeneratorCheckpoint] | None = None
     encoder: Callable[[Document], EncoderCheckpoint] | None = None
     sized: Callable[[Document, int], GeneratorCheckpoint] | None = None
+    takes_layout: bool = False
 
 
 def with_w_avg(checkpoint: GeneratorCheckpoint) -> GeneratorCheckpoint:

@@ -48,6 +48,10 @@ def given(value: Tensor) -> Rule:
     return Rule((), lambda: value)
 
 
+NO_NOISE_NOTE = "the file has no noise maps: seeded ones stand in"
+"""Says that pictures with noise cannot be those of the file's author."""
+
+
 def seeded_noise(side: int, index: int) -> Tensor:
     """A noise map `[side, side]` for a file that stores none, the same at every import."""
     return torch.randn(side, side, generator=torch.Generator().manual_seed(1000 + index))
@@ -69,7 +73,8 @@ def convert(
         ignored: Foreign keys that are of no use, or their beginnings if they end with a dot.
 
     Returns:
-        Our tensors, float32 where they are real, contiguous.
+        Our tensors, float32 where they are real, contiguous; some may share memory with foreign
+        ones.
 
     Raises:
         CheckpointError: Keys are missing or left over, or a shape is wrong; all are named.
@@ -84,7 +89,7 @@ def convert(
         if set(rule.keys) & set(missing):
             continue
         try:
-            made[name] = _plain(rule.function(*(tensors[key] for key in rule.keys)))
+            made[name] = _plain(rule.function(*(_precise(tensors[key]) for key in rule.keys)))
         except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError):
             # CheckpointError is none of these: what fails here is a shape no rule reckons with.
             misfits += [f"{key} ({list(tensors[key].shape)})" for key in rule.keys]
@@ -96,9 +101,22 @@ def convert(
     return made
 
 
+def owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors in memory of their own: a mapped file may be written over while they are in use."""
+    return {
+        key: tensor if tensor.untyped_storage().resizable() else tensor.clone()
+        for key, tensor in tensors.items()
+    }
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    """A tensor whose half precision, if it has that, no rule's arithmetic adds errors to."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
 def _plain(tensor: Tensor) -> Tensor:
     plain = tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
-    return plain.contiguous().clone() if plain._is_view() else plain.contiguous()
+    return plain.contiguous()
 
 
 def _misfits(

@@ -25,6 +25,7 @@ from torch import Tensor
 from ni_core.checkpoints.checkpoint import GeneratorCheckpoint, Reader
 from ni_core.checkpoints.document import Document
 from ni_core.checkpoints.layout import Layout, assemble, description_of, layout_of
+from ni_core.checkpoints.state_dicts import find_state_dict
 from ni_core.errors import CheckpointError
 
 _NETWORKS = (
@@ -39,7 +40,6 @@ _NETWORKS = (
 """Where a generator's state dict may be in a file; else it is the file."""
 
 _SUFFIXES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-_PARALLEL = "module."
 
 _WGAN_GP = (3, 4, 3, 4)
 _WGAN_GP_STRIDES = (2, 1, 2, 2)
@@ -94,23 +94,13 @@ READERS = (
         "state dicts of DCGAN-type networks: convolutions, batch norms and linear layers",
         _matches,
         generator=read_dcgan,
+        takes_layout=True,
     ),
 )
 
 
 def _state_dict(document: Document) -> dict[str, Tensor] | None:
-    root = document.root
-    if not isinstance(root, dict):
-        return None
-    for part in (root, *(root.get(name) for name in _NETWORKS)):
-        if isinstance(part, dict) and part and all(_is_entry(*entry) for entry in part.items()):
-            parallel = all(key.startswith(_PARALLEL) for key in part)
-            return {key.removeprefix(_PARALLEL) if parallel else key: part[key] for key in part}
-    return None
-
-
-def _is_entry(key: Any, value: Any) -> bool:
-    return isinstance(key, str) and isinstance(value, Tensor)
+    return find_state_dict(document.root, _NETWORKS)
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> list[str]:

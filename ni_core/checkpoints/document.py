@@ -139,16 +139,16 @@ def errors_of(path: Path) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        raise type(error)(f"{path.name} {error}", **error.details) from error
+        raise type(error)(f"{path.name}: {error}", **error.details) from error
     except OSError as error:
-        raise CheckpointError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise CheckpointError(f"{path.name}: cannot be read: {error.strerror}") from error
     except (MemoryError, RecursionError) as error:
         raise UnsafeCheckpointError(
-            f"{path.name} is too deep or too large: {type(error).__name__}"
+            f"{path.name}: is too deep or too large: {type(error).__name__}"
         ) from error
     except Exception as error:
         raise CheckpointError(
-            f"{path.name} is damaged or of no known kind: {type(error).__name__}: {error!s:.200}"
+            f"{path.name}: is damaged or of no known kind: {type(error).__name__}: {error!s:.200}"
         ) from error
 
 

@@ -70,6 +70,7 @@ READERS = (
         "programs saved with torch.export, with a JSON file that tells space and range",
         lambda document: document.kind == "pt2",
         generator=read_exported,
+        takes_layout=True,
     ),
 )
 

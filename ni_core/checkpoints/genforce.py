@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard
 
 from torch import Tensor
 
 from ni_core.checkpoints.document import Document
+from ni_core.checkpoints.state_dicts import find_state_dict
 
 _NAMES = ("generator_smooth", "generator")
 """Networks of a file, the preferred one first: the running mean makes better pictures."""
 
 
-def unwrap(document: Document) -> Mapping[str, Tensor] | None:
+def unwrap(document: Document) -> dict[str, Tensor] | None:
     """Find the generator's state dict in a published, a training or a bare file.
 
     Args:
@@ -25,16 +25,4 @@ def unwrap(document: Document) -> Mapping[str, Tensor] | None:
     root = document.root
     if isinstance(root, Mapping) and isinstance(root.get("models"), Mapping):
         root = root["models"]
-    if not isinstance(root, Mapping):
-        return None
-    candidates = [root.get(name) for name in _NAMES] + [root]
-    return next((found for found in candidates if is_state_dict(found)), None)
-
-
-def is_state_dict(value: Any) -> TypeGuard[Mapping[str, Tensor]]:
-    """Whether these are tensors by name, at least one."""
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(tensor, Tensor) for tensor in value.values())
-    )
+    return find_state_dict(root, _NAMES)

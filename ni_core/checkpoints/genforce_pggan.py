@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 
@@ -14,11 +14,12 @@ from ni_core.checkpoints.conversion import Rule, convert, copy
 from ni_core.checkpoints.document import Document
 from ni_core.checkpoints.genforce import unwrap
 from ni_core.checkpoints.growth import Growth, convolution, fused, growth, nearest, rgb_rules
-from ni_core.checkpoints.stylegan2_shapes import count, size
+from ni_core.checkpoints.state_dicts import count, size
 from ni_core.generators.families import empty_network
 from ni_core.generators.pggan import PGGAN, PGGANConfig
 
 _LOD = "lod"
+_DOUBT = "equal widths do not tell how layers upsample: taken as a convolution after nearest pixels"
 
 
 def _matches(document: Document) -> bool:
@@ -42,7 +43,9 @@ def _read(document: Document) -> GeneratorCheckpoint:
         empty_network(PGGAN.family, config),
         ignored=_ignored(grown),
     )
-    return GeneratorCheckpoint(PGGAN.family, config, made, READERS[0].format, grown.notes)
+    doubtful = config.resolution > 4 and _is_fused(tensors, config.channels) is None
+    notes = (*grown.notes, _DOUBT) if doubtful else grown.notes
+    return GeneratorCheckpoint(PGGAN.family, config, made, READERS[0].format, notes)
 
 
 READERS = (
@@ -60,7 +63,8 @@ def _rules(tensors: Mapping[str, Tensor], config: PGGANConfig) -> dict[str, Rule
         "first.weight": Rule(("layer0.weight",), _first),
         "first.bias": copy("layer0.bias"),
     }
-    upsampling = _upsampling(tensors, config.channels)
+    fuses = _is_fused(tensors, config.channels)
+    upsampling = partial(fused, axes="iohw") if fuses else nearest
     for index in range(1, 2 * len(config.channels)):
         rule = convolution if index % 2 else upsampling
         rules[f"layers.{index - 1}.weight"] = rule(f"layer{index}.weight")
@@ -72,16 +76,16 @@ def _rules(tensors: Mapping[str, Tensor], config: PGGANConfig) -> dict[str, Rule
     return rules
 
 
-def _upsampling(tensors: Mapping[str, Tensor], channels: tuple[int, ...]) -> Callable[[str], Rule]:
-    """How layers upsample: transposed convolutions are stored with the inputs first.
+def _is_fused(tensors: Mapping[str, Tensor], channels: tuple[int, ...]) -> bool | None:
+    """Whether upsampling layers are transposed convolutions, which are stored inputs first.
 
-    Where the widths never change the shapes cannot tell; published files have no such layers.
+    None where the widths never change: then the shapes cannot tell.
     """
     for block, (inputs, outputs) in enumerate(pairwise(channels), start=1):
         key = f"layer{2 * block}.weight"
-        if inputs != outputs and key in tensors and tensors[key].shape[:2] == (inputs, outputs):
-            return partial(fused, axes="iohw")
-    return nearest
+        if inputs != outputs and key in tensors:
+            return tensors[key].shape[:2] == (inputs, outputs)
+    return None
 
 
 def _rgb_keys(block: int) -> tuple[str, str]:

@@ -20,8 +20,8 @@ from ni_core.checkpoints.growth import (
     nearest,
     rgb_rules,
 )
+from ni_core.checkpoints.state_dicts import count, size
 from ni_core.checkpoints.stylegan1_rules import mapping_rules, style_rules, stylegan1_checkpoint
-from ni_core.checkpoints.stylegan2_shapes import count, size
 from ni_core.generators.stylegan1 import StyleGAN1Config
 
 LOD = "synthesis.lod"

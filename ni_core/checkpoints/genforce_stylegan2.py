@@ -8,16 +8,22 @@ import torch
 from torch import Tensor
 
 from ni_core.checkpoints.checkpoint import W_AVG, GeneratorCheckpoint, Reader, with_w_avg
-from ni_core.checkpoints.conversion import Rule, convert, copy, given, scaled
+from ni_core.checkpoints.conversion import (
+    NO_NOISE_NOTE,
+    Rule,
+    convert,
+    copy,
+    given,
+    scaled,
+)
 from ni_core.checkpoints.document import Document
 from ni_core.checkpoints.genforce import unwrap
+from ni_core.checkpoints.state_dicts import count, size
 from ni_core.checkpoints.stylegan2_shapes import (
     MAPPING_GAIN,
-    NO_NOISE_NOTE,
-    count,
     equalized,
+    has_noise,
     noise_rule,
-    size,
     taps_of,
 )
 from ni_core.generators.families import empty_network
@@ -29,6 +35,7 @@ _MARKS = frozenset({"synthesis.early_layer.const", "synthesis.layer0.style.weigh
 """Keys that only this layout has."""
 
 _MEAN = "truncation.w_avg"
+_NOISE = "synthesis.layer{}.noise"
 
 
 def _matches(document: Document) -> bool:
@@ -48,7 +55,7 @@ def _read(document: Document) -> GeneratorCheckpoint:
     made = convert(tensors, rules, network, ignored=kernels)
     if not has_mean:
         del made[W_AVG]
-    notes = () if "synthesis.layer0.noise" in tensors else (NO_NOISE_NOTE,)
+    notes = () if has_noise(tensors, _NOISE) else (NO_NOISE_NOTE,)
     return with_w_avg(GeneratorCheckpoint(StyleGAN2.family, config, made, FORMAT, notes))
 
 
@@ -80,7 +87,7 @@ def _rules(tensors: Mapping[str, Tensor], config: StyleGAN2Config) -> dict[str, 
         theirs, ours = f"synthesis.layer{index}", f"layers.{index}"
         rules |= _convolution(theirs, ours, tensors, turned=index % 2 == 1)
         rules[f"{ours}.noise_strength"] = Rule((f"{theirs}.noise_strength",), Tensor.squeeze)
-        rules[f"{ours}.noise"] = noise_rule(tensors, f"{theirs}.noise", index)
+        rules[f"{ours}.noise"] = noise_rule(tensors, _NOISE, index)
     for index in range(len(config.channels)):
         rules |= _convolution(f"synthesis.output{index}", f"to_rgbs.{index}", tensors)
     return rules

@@ -11,7 +11,7 @@ from ni_core.checkpoints.document import Document
 from ni_core.checkpoints.genforce import unwrap
 from ni_core.checkpoints.genforce_stylegan1 import LOD, Naming, genforce_stylegan1
 from ni_core.checkpoints.growth import Growth, growth
-from ni_core.checkpoints.stylegan2_shapes import count, size
+from ni_core.checkpoints.state_dicts import count, size
 from ni_core.errors import CheckpointError
 
 _TRUNCATION = "truncation.truncation"

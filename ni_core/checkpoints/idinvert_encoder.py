@@ -14,6 +14,7 @@ from ni_core.checkpoints.checkpoint import EncoderCheckpoint, Reader
 from ni_core.checkpoints.conversion import Rule, convert, copy, given, scaled
 from ni_core.checkpoints.document import Document
 from ni_core.checkpoints.folding import folded_bias, folded_weight, norm_keys
+from ni_core.checkpoints.state_dicts import find_state_dict
 from ni_core.encoders.families import empty_encoder
 from ni_core.encoders.idinvert import IdinvertEncoder, IdinvertEncoderConfig
 from ni_core.errors import CheckpointError
@@ -24,9 +25,7 @@ _MARKS = ("block0.conv.weight", "block1.conv1.weight", "block1.wscale1.bias")
 
 def matches(document: Document) -> bool:
     """Whether a document is an encoder of idinvert."""
-    return isinstance(document.root, Mapping) and all(
-        isinstance(document.root.get(key), Tensor) for key in _MARKS
-    )
+    return find_state_dict(document.root, marks=_MARKS) is not None
 
 
 def read_encoder(document: Document) -> EncoderCheckpoint:
@@ -35,7 +34,7 @@ def read_encoder(document: Document) -> EncoderCheckpoint:
     Raises:
         CheckpointError: Keys are missing or left over, or shapes do not fit each other.
     """
-    tensors: dict[str, Tensor] = dict(document.root)
+    tensors = find_state_dict(document.root, marks=_MARKS) or {}
     last = sum(f"block{index}.conv1.weight" in tensors for index in range(1, len(tensors))) + 1
     config = _config(tensors, last)
     rules = {**_layer("stem", "block0.conv", None, "block0.bn", tensors), **_linear(last, tensors)}

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ni_core.checkpoints.checkpoint import GeneratorCheckpoint, Reader
-from ni_core.checkpoints.conversion import Rule, copy, given, seeded_noise
+from ni_core.checkpoints.conversion import NO_NOISE_NOTE, Rule, copy, given, seeded_noise
 from ni_core.checkpoints.document import Document
-from ni_core.checkpoints.genforce import is_state_dict
 from ni_core.checkpoints.growth import FUSED_FROM, convolution, fused, nearest, rgb_rules
+from ni_core.checkpoints.state_dicts import count, find_state_dict, size
 from ni_core.checkpoints.stylegan1_rules import mapping_rules, style_rules, stylegan1_checkpoint
-from ni_core.checkpoints.stylegan2_shapes import NO_NOISE_NOTE, count, size
 from ni_core.generators.stylegan1 import StyleGAN1Config
 
 _DENSE = ("g_mapping.dense{}.weight", "g_mapping.dense{}.bias")
@@ -20,11 +19,11 @@ _CONSTANT = "g_synthesis.blocks.4x4.const"
 
 
 def _matches(document: Document) -> bool:
-    return is_state_dict(document.root) and _CONSTANT in document.root
+    return _state_dict(document) is not None
 
 
 def _read(document: Document) -> GeneratorCheckpoint:
-    tensors: Mapping[str, Tensor] = document.root
+    tensors = _state_dict(document) or {}
     config = _config(tensors)
     dense = range(config.mapping_layers)
     rules = mapping_rules(((_DENSE[0].format(i), _DENSE[1].format(i)) for i in dense), rate=0.01)
@@ -52,6 +51,10 @@ READERS = (
         _read,
     ),
 )
+
+
+def _state_dict(document: Document) -> dict[str, Tensor] | None:
+    return find_state_dict(document.root, marks=[_CONSTANT])
 
 
 def _config(tensors: Mapping[str, Tensor]) -> StyleGAN1Config:

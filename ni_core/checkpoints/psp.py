@@ -14,14 +14,16 @@ from torch import Tensor
 
 from ni_core.checkpoints.checkpoint import EncoderCheckpoint, GeneratorCheckpoint, Reader
 from ni_core.checkpoints.document import Document
-from ni_core.checkpoints.psp_encoder import encoder_config, encoder_tensors
+from ni_core.checkpoints.psp_encoder import encoder_config, encoder_tensors, whole_option
 from ni_core.checkpoints.rosinality import rosinality_generator
+from ni_core.checkpoints.state_dicts import tensor_of
 from ni_core.encoders.psp import Psp, PspConfig
 from ni_core.errors import CheckpointError
 
 _FORMAT = "psp"
 _ENCODER, _DECODER = "encoder.", "decoder."
 _MEAN = "latent_avg"
+_SIZES = ("stylegan_size", "output_size")
 _OLD_SIZE = 1024
 """Side of the picture where a file tells it in no way, as of the first pSp files."""
 
@@ -98,8 +100,7 @@ def _opts(document: Document) -> Mapping[str, Any]:
 
 
 def _mean(document: Document) -> Tensor | None:
-    found = document.root.get(_MEAN)
-    return found if isinstance(found, Tensor) else None
+    return tensor_of(document.root.get(_MEAN))
 
 
 def _check_keys(document: Document) -> None:
@@ -116,8 +117,8 @@ def _rows(opts: Mapping[str, Any], generator: GeneratorCheckpoint | None) -> int
     """Rows of W+ of the generator: for encoders that give a single w."""
     if generator is not None:
         return generator.config.num_layers
-    size = opts.get("stylegan_size", opts.get("output_size", _OLD_SIZE))
-    return 2 * int(math.log2(int(size))) - 2
+    size = next((opts[name] for name in _SIZES if opts.get(name) is not None), _OLD_SIZE)
+    return 2 * int(math.log2(whole_option("size", size, at_least=8))) - 2
 
 
 def _added(
@@ -138,8 +139,8 @@ def _added(
                 f"{document.path.name} has neither {_MEAN} nor a decoder", value=_MEAN
             )
         return generator.tensors["w_avg"].expand(shape), f"no {_MEAN}: the decoder's mean of W"
-    rows = mean.reshape(-1, mean.shape[-1]).float()
-    if rows.shape[-1] != config.w_dim or len(rows) not in (1, config.num_layers):
+    rows = mean.reshape(-1, *mean.shape[-1:]).float()
+    if rows.shape[1:] != (config.w_dim,) or len(rows) not in (1, config.num_layers):
         raise CheckpointError(
             f"{_MEAN} of shape {list(mean.shape)} does not fit {list(shape)}",
             value=list(mean.shape),

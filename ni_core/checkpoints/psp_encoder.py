@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ni_core.checkpoints.conversion import Rule, convert, copy, given, scaled
 from ni_core.checkpoints.folding import folded_bias, folded_weight, norm_scale, norm_shift
+from ni_core.checkpoints.inert import shown
 from ni_core.encoders.families import empty_encoder
 from ni_core.encoders.psp import Head, Psp, PspConfig
 from ni_core.errors import CheckpointError
@@ -70,7 +71,7 @@ def encoder_config(
         progressive=head in ("pyramid", "last") and _is_progressive(opts),
         input_shape=_input_shape(tensors, opts),
         refines=channels == 6,
-        iterations=int(opts.get("n_iters_per_batch", _TRAINED_PASSES)) if channels == 6 else 1,
+        iterations=_passes(opts) if channels == 6 else 1,
     )
 
 
@@ -91,6 +92,26 @@ def encoder_tensors(
     rules = {**body, **_head_rules(config), "w_avg": given(w_avg)}
     counters = [key for key in tensors if key.endswith(".num_batches_tracked")]
     return convert(tensors, rules, empty_encoder(Psp.family, config), ignored=counters)
+
+
+def whole_option(name: str, value: Any, *, at_least: int) -> int:
+    """An option of the training that is a whole number.
+
+    Raises:
+        CheckpointError: It is none, or too small.
+    """
+    if not isinstance(value, int) or value < at_least:
+        raise CheckpointError(
+            f"the option {name} is {shown(value)}, not a whole number from {at_least}",
+            value=shown(value),
+            limit=at_least,
+        )
+    return value
+
+
+def _passes(opts: Mapping[str, Any]) -> int:
+    passes = opts.get("n_iters_per_batch", _TRAINED_PASSES)
+    return whole_option("n_iters_per_batch", passes, at_least=1)
 
 
 def _head(tensors: Mapping[str, Tensor]) -> Head:

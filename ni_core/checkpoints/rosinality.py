@@ -8,16 +8,21 @@ import torch
 from torch import Tensor
 
 from ni_core.checkpoints.checkpoint import W_AVG, GeneratorCheckpoint, Reader, with_w_avg
-from ni_core.checkpoints.conversion import Rule, convert, copy, given, scaled
+from ni_core.checkpoints.conversion import (
+    NO_NOISE_NOTE,
+    Rule,
+    convert,
+    copy,
+    given,
+    scaled,
+)
 from ni_core.checkpoints.document import Document
-from ni_core.checkpoints.genforce import is_state_dict
+from ni_core.checkpoints.state_dicts import count, find_state_dict, size, tensor_of
 from ni_core.checkpoints.stylegan2_shapes import (
     MAPPING_GAIN,
-    NO_NOISE_NOTE,
-    count,
     equalized,
+    has_noise,
     noise_rule,
-    size,
     taps_of,
 )
 from ni_core.errors import CheckpointError
@@ -31,6 +36,8 @@ _NAMES = ("g_ema", "g")
 
 _MARKS = frozenset({"input.input", "conv1.conv.modulation.weight", "to_rgb1.conv.weight"})
 """Keys that only this layout has."""
+
+_NOISE = "noises.noise_{}"
 
 
 def rosinality_generator(
@@ -61,7 +68,7 @@ def rosinality_generator(
     tensors = convert(state_dict, rules, network, ignored=ignored)
     if latent_avg is None:
         del tensors[W_AVG]
-    notes = () if "noises.noise_0" in state_dict else (NO_NOISE_NOTE,)
+    notes = () if has_noise(state_dict, _NOISE) else (NO_NOISE_NOTE,)
     return with_w_avg(GeneratorCheckpoint(StyleGAN2.family, config, tensors, format, notes))
 
 
@@ -94,7 +101,7 @@ def _rules(tensors: Mapping[str, Tensor], config: StyleGAN2Config) -> dict[str, 
         rules |= _convolution(theirs, ours, tensors)
         rules[f"{ours}.bias"] = copy(f"{theirs}.activate.bias")
         rules[f"{ours}.noise_strength"] = Rule((f"{theirs}.noise.weight",), Tensor.squeeze)
-        rules[f"{ours}.noise"] = noise_rule(tensors, f"noises.noise_{index}", index)
+        rules[f"{ours}.noise"] = noise_rule(tensors, _NOISE, index)
     for index in range(len(config.channels)):
         theirs, ours = f"to_rgbs.{index - 1}" if index else "to_rgb1", f"to_rgbs.{index}"
         rules |= _convolution(theirs, ours, tensors)
@@ -113,8 +120,9 @@ def _convolution(theirs: str, ours: str, tensors: Mapping[str, Tensor]) -> dict[
 
 
 def _mean(latent_avg: Tensor, w_dim: int) -> Tensor:
-    rows = latent_avg.detach().float().reshape(-1, latent_avg.shape[-1])
-    if rows.shape[1] != w_dim or not bool((rows == rows[:1]).all()):
+    rows = latent_avg.detach().float().reshape(-1, *latent_avg.shape[-1:])
+    fits = rows.numel() > 0 and rows.shape[1:] == (w_dim,)
+    if not fits or not bool((rows == rows[:1]).all()):
         raise CheckpointError(
             f"latent_avg of shape {list(latent_avg.shape)} is not one mean of W, or rows equal "
             f"to it, of {w_dim} numbers",
@@ -124,20 +132,14 @@ def _mean(latent_avg: Tensor, w_dim: int) -> Tensor:
     return rows[0].clone()
 
 
-def _state_dict(document: Document) -> Mapping[str, Tensor] | None:
-    root = document.root
-    if not isinstance(root, Mapping):
-        return None
-    candidates = [root.get(name) for name in _NAMES] + [root]
-    return next((one for one in candidates if is_state_dict(one) and one.keys() >= _MARKS), None)
+def _state_dict(document: Document) -> dict[str, Tensor] | None:
+    return find_state_dict(document.root, _NAMES, _MARKS)
 
 
 def _read(document: Document) -> GeneratorCheckpoint:
-    state_dict, latent_avg = _state_dict(document), document.root.get("latent_avg")
+    state_dict = _state_dict(document)
     assert state_dict is not None
-    return rosinality_generator(
-        state_dict, latent_avg=latent_avg if isinstance(latent_avg, Tensor) else None
-    )
+    return rosinality_generator(state_dict, latent_avg=tensor_of(document.root.get("latent_avg")))
 
 
 READERS = (

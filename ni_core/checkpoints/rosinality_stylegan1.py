@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from ni_core.checkpoints.checkpoint import GeneratorCheckpoint, Reader
-from ni_core.checkpoints.conversion import Rule, copy, given, seeded_noise
+from ni_core.checkpoints.conversion import NO_NOISE_NOTE, Rule, copy, given, seeded_noise
 from ni_core.checkpoints.document import Document
-from ni_core.checkpoints.genforce import is_state_dict
 from ni_core.checkpoints.growth import convolution, equalized, fused, nearest, rgb_rules
+from ni_core.checkpoints.state_dicts import count, find_state_dict, size
 from ni_core.checkpoints.stylegan1_rules import mapping_rules, stylegan1_checkpoint
-from ni_core.checkpoints.stylegan2_shapes import NO_NOISE_NOTE, count, size
 from ni_core.errors import CheckpointError
 from ni_core.generators.stylegan1 import StyleGAN1Config
 
@@ -84,12 +83,8 @@ READERS = (
 )
 
 
-def _state_dict(document: Document) -> Mapping[str, Tensor] | None:
-    root = document.root
-    if not isinstance(root, Mapping):
-        return None
-    candidates = [root.get(name) for name in _NAMES] + [root]
-    return next((one for one in candidates if is_state_dict(one) and _CONSTANT in one), None)
+def _state_dict(document: Document) -> dict[str, Tensor] | None:
+    return find_state_dict(document.root, _NAMES, [_CONSTANT])
 
 
 def _blocks(resolution: int, blocks: int) -> int:

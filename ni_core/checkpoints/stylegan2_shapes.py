@@ -15,31 +15,6 @@ from ni_core.generators.resampling import LINEAR
 MAPPING_GAIN = 0.01
 """Learning-rate multiplier of the mapping network: stored weights are that much too large."""
 
-NO_NOISE_NOTE = "the file has no noise maps: seeded ones stand in"
-"""Says that pictures with noise cannot be those of the file's author."""
-
-
-def count(tensors: Mapping[str, Tensor], pattern: str, *, start: int = 0) -> int:
-    """Number of keys `pattern` with `start`, `start` + 1, ... in the place of its `{}`."""
-    number = 0
-    while pattern.format(start + number) in tensors:
-        number += 1
-    return number
-
-
-def size(tensors: Mapping[str, Tensor], key: str, axis: int) -> int:
-    """Size of a tensor along an axis.
-
-    Raises:
-        CheckpointError: There is no such tensor, or it has no such axis.
-    """
-    if key not in tensors:
-        raise CheckpointError(f"the generator lacks {key}", value=key)
-    shape = tensors[key].shape
-    if not -len(shape) <= axis < len(shape):
-        raise CheckpointError(f"{key} of shape {list(shape)} has too few axes", value=key)
-    return shape[axis]
-
 
 def equalized(key: str, tensors: Mapping[str, Tensor], *, multiplier: float = 1.0) -> float:
     """Gain of the equalised learning rate of a weight `[..., out, in, k, k]` or `[out, in]`.
@@ -56,10 +31,22 @@ def equalized(key: str, tensors: Mapping[str, Tensor], *, multiplier: float = 1.
     return multiplier / math.sqrt(max(fan_in, 1))
 
 
-def noise_rule(tensors: Mapping[str, Tensor], key: str, index: int) -> Rule:
-    """The noise map of a layer: the file's, or a seeded one where it stores none."""
-    side = 4 << (index + 1) // 2
-    return Rule((key,), Tensor.squeeze) if key in tensors else given(seeded_noise(side, index))
+def noise_rule(tensors: Mapping[str, Tensor], pattern: str, index: int) -> Rule:
+    """The noise map of a layer: the file's, or a seeded one where it stores none for any layer.
+
+    Args:
+        tensors: The state dict.
+        pattern: Keys of the maps, with `{}` for the index.
+        index: The layer.
+    """
+    if has_noise(tensors, pattern):
+        return Rule((pattern.format(index),), Tensor.squeeze)
+    return given(seeded_noise(4 << (index + 1) // 2, index))
+
+
+def has_noise(tensors: Mapping[str, Tensor], pattern: str) -> bool:
+    """Whether a file stores the noise map of any layer."""
+    return any(pattern.format(index) in tensors for index in range(len(tensors)))
 
 
 def taps_of(kernels: Iterable[Tensor]) -> tuple[float, ...]:
@@ -80,9 +67,9 @@ def taps_of(kernels: Iterable[Tensor]) -> tuple[float, ...]:
         return LINEAR
     row = found[0].sum(dim=-1) / 2
     usual = torch.tensor(LINEAR) / 4
-    if row.shape == usual.shape and torch.allclose(row, usual, atol=1e-6):
-        row = usual
-    wanted = torch.outer(row.flatten(), row.flatten()).squeeze()
+    is_usual = row.shape == usual.shape and torch.allclose(row, usual, atol=1e-6)
+    row = usual if is_usual else row.flatten()
+    wanted = torch.outer(row, row).squeeze()
     for kernel in found:
         if kernel.shape != wanted.shape or not torch.allclose(kernel, wanted, atol=1e-5):
             raise CheckpointError(
@@ -90,4 +77,4 @@ def taps_of(kernels: Iterable[Tensor]) -> tuple[float, ...]:
                 f"{row.tolist()} with themselves",
                 value=kernel.tolist(),
             )
-    return LINEAR if row is usual else tuple(row.tolist())
+    return LINEAR if is_usual else tuple(row.tolist())

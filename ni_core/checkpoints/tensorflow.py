@@ -14,7 +14,8 @@ from ni_core.checkpoints.checkpoint import W_AVG, GeneratorCheckpoint, Reader
 from ni_core.checkpoints.conversion import Rule
 from ni_core.checkpoints.document import Document, Inert
 from ni_core.checkpoints.nvidia import converted
-from ni_core.checkpoints.stylegan2_shapes import MAPPING_GAIN, count, noise_rule, size
+from ni_core.checkpoints.state_dicts import count, size
+from ni_core.checkpoints.stylegan2_shapes import MAPPING_GAIN
 from ni_core.errors import CheckpointError
 from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from ni_core.generators.stylegan2_config import Architecture
@@ -120,7 +121,7 @@ def _rules(tensors: Mapping[str, Tensor], config: StyleGAN2Config, gain: float) 
         theirs, ours = _convolution(index), f"layers.{index}"
         rules |= _modulated(theirs, ours, flip=index % 2 == 1)
         if config.noise:
-            rules[f"{ours}.noise"] = noise_rule(tensors, f"synthesis/noise{index}", index)
+            rules[f"{ours}.noise"] = Rule((f"synthesis/noise{index}",), Tensor.squeeze)
             rules[f"{ours}.noise_strength"] = _as_is(f"{theirs}/noise_strength")
     last = len(config.channels) - 1
     skip = config.architecture == "skip"

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ni_core.errors import BrokenBundleError
+from ni_core.generators.program_memory import LiveMemory
 from ni_core.generators.program_operators import is_check, operator_of
 
 _MAX_STEPS = 20_000
@@ -95,10 +96,11 @@ class Program:
             weights: As many as `self.weights`.
 
         Raises:
-            BrokenBundleError: A step fails, or makes no tensor.
+            BrokenBundleError: A step fails, or the values take too much memory.
         """
         values: dict[str, Any] = dict(zip(self.weights, weights, strict=True))
         values[self.input] = latents
+        memory = LiveMemory(latents, weights)
         for index, step in enumerate(self.steps):
             try:
                 made = step.function(
@@ -116,6 +118,7 @@ class Program:
             _store(values, step.results, made)
             for name in step.last_uses:
                 values.pop(name, None)
+            memory.check(made, values.values())
         return cast(Tensor, values[self.output])
 
 

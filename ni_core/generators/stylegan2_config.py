@@ -13,6 +13,8 @@ from ni_core.generators.resampling import LINEAR
 Architecture = Literal["skip", "residual", "plain"]
 """How blocks are joined: RGB of all blocks added up, features added up, or neither."""
 
+_MAX_TAPS = 64
+
 
 @dataclass(frozen=True)
 class StyleGAN2Config:
@@ -27,7 +29,7 @@ class StyleGAN2Config:
         noise: Whether convolutions have spatial noise inputs.
         architecture: `"skip"` adds up the RGB of all blocks; `"residual"` adds features past each
             block by a 1x1 convolution; `"plain"` does neither, and both have RGB at the end alone.
-        filter: Taps of the low-pass filter of every doubling, 1 to 8, of any sum but 0.
+        filter: Taps of the low-pass filter of every doubling, 1 to 64, of any sum but 0.
         clamp: Largest magnitude of features and RGB; None for no limit.
         num_classes: Classes of a conditional generator; 0 for none.
         embed_dim: Size of the embedded label; None for `w_dim`.
@@ -78,11 +80,12 @@ class StyleGAN2Config:
                 value=self.architecture,
                 limit=architectures,
             )
-        if not 1 <= len(self.filter) <= 8 or sum(self.filter) == 0:
+        if not 1 <= len(self.filter) <= _MAX_TAPS or sum(self.filter) == 0:
             raise BrokenBundleError(
-                f"filter {list(self.filter)} needs 1 to 8 taps whose sum is not 0",
-                value=list(self.filter),
-                limit=8,
+                f"a filter of {len(self.filter)} taps with the sum {sum(self.filter):g} needs 1 to "
+                f"{_MAX_TAPS} taps whose sum is not 0",
+                value=len(self.filter),
+                limit=_MAX_TAPS,
             )
         if self.image_channels not in (1, 3):
             raise BrokenBundleError(

@@ -22,9 +22,6 @@ from ni_core.generators import Space
 _FLOOR = 1e-4
 """Variances are raised to this part of the largest, so that no direction is out of reach."""
 
-_EDGE = 1 - 1e-5
-"""A number of z is not put closer to the limits 1 and -1 than this."""
-
 
 class Coordinates:
     """A change of coordinates of the last dimension; this one changes nothing."""
@@ -56,15 +53,18 @@ class Whitened(Coordinates):
 
 
 class Bounded(Coordinates):
-    """Coordinates of a z that never leaves -1 to 1: evenly spread z have a spread of 0.9 there."""
+    """Coordinates of a z that never leaves -1 to 1: what goes beyond is thrown back.
+
+    The slope is 1 or -1 everywhere, so no number of z gets stuck at its limits.
+    """
 
     def to_latents(self, v: Tensor) -> Tensor:
         """Coordinates `[..., d]` to latents `[..., d]`; differentiable."""
-        return v.tanh()
+        return 1 - ((v + 1).remainder(4) - 2).abs()
 
     def from_latents(self, latents: Tensor) -> Tensor:
         """Latents `[..., d]` to coordinates `[..., d]`."""
-        return latents.clamp(-_EDGE, _EDGE).atanh()
+        return latents.clamp(-1, 1)
 
 
 def coordinates_of(bundle: Bundle, space: Space) -> Coordinates:

@@ -21,6 +21,9 @@ from ni_core.inversion.options import DescentOptions
 from ni_core.inversion.report import Found, OnStep, StepReport, Stopped
 from ni_core.objectives import Objective, noise_regularity
 
+_LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.2}
+"""Learning rates by space, where none is given."""
+
 _TRIAL_PART = 0.1
 """Part of the run in which all starting points of an image are tried."""
 
@@ -72,8 +75,11 @@ def descend(
     clock = Clock(options, first_step)
     trial_steps = max(1, round(options.steps * _TRIAL_PART))
     stopped: Stopped = "steps"
+    highest_rate = _LEARNING_RATES[problem.space]
+    if options.learning_rate is not None:
+        highest_rate = options.learning_rate
     for step in range(first_step + 1, options.steps + 1):
-        rate = options.learning_rate * clock.ramp(step) * clock.apart(step, descent.shared_steps)
+        rate = highest_rate * clock.ramp(step) * clock.apart(step, descent.shared_steps)
         descent.step(step, rate)
         clock.done = step
         if on_step is not None:

@@ -22,8 +22,11 @@ from ni_core.inversion.report import Found, OnStep
 from ni_core.inversion.starts import encoded_starts, mean_starts
 from ni_core.objectives import Objective
 
-_CALIBRATED_LPIPS, _PLAIN_LPIPS = 1.0, 0.1
-"""Coefficients of LPIPS on a trunk that the channel weights of LPIPS fit, and on others."""
+_CALIBRATED_LPIPS: dict[Space, float] = {"z": 0.3, "w": 1.0, "w+": 1.0}
+"""Coefficients of LPIPS by space, on a trunk that the channel weights of LPIPS fit."""
+
+_PLAIN_LPIPS = 0.1
+"""Coefficient of LPIPS on other trunks."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class OptimizeOptions(DescentOptions):
     )
     lpips_coefficient: float | None = option(
         None,
-        "Multiplies LPIPS; by default 1 where the trunk is calibrated, else 0.1.",
+        "Multiplies LPIPS; by default 0.1, but where the trunk is calibrated 0.3 in z, "
+        "and 1 in w and w+.",
         minimum=0,
         maximum=1e6,
     )
@@ -85,9 +89,9 @@ def optimize(
         SpaceNotAvailableError: The generator has no such space.
         InversionDivergedError: A loss or gradient is not finite.
     """
-    lpips_coefficient = _lpips_coefficient(bundle, options)
-    _check_coefficients(options, lpips_coefficient)
     space = space_of(bundle.generator, options.space)
+    lpips_coefficient = _lpips_coefficient(bundle, options, space)
+    _check_coefficients(options, lpips_coefficient)
     objective = Objective.towards(
         images,
         bundle.perceptual,
@@ -119,10 +123,10 @@ def space_of(generator: Generator, name: str | None) -> Space:
     return next(space for space in reversed(SPACES) if space in generator.spaces)
 
 
-def _lpips_coefficient(bundle: Bundle, options: OptimizeOptions) -> float:
+def _lpips_coefficient(bundle: Bundle, options: OptimizeOptions, space: Space) -> float:
     if options.lpips_coefficient is not None:
         return options.lpips_coefficient
-    return _CALIBRATED_LPIPS if bundle.manifest.trunk.calibrated else _PLAIN_LPIPS
+    return _CALIBRATED_LPIPS[space] if bundle.manifest.trunk.calibrated else _PLAIN_LPIPS
 
 
 def _check_coefficients(options: OptimizeOptions, lpips_coefficient: float) -> None:

@@ -90,9 +90,10 @@ class DescentOptions(MethodOptions):
     optimizer: str = option(
         "adam", "Adam, or plain gradient descent.", type=str, choices=("adam", "sgd")
     )
-    learning_rate: float = option(
-        0.2,
-        "Learning rate; in w and w+ the unit is the spread of mapped latents.",
+    learning_rate: float | None = option(
+        None,
+        "Learning rate; by default 0.1 in z, and 0.2 in w and w+, "
+        "where the unit is the spread of mapped latents.",
         minimum=1e-6,
         maximum=1000,
     )

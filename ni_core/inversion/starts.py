@@ -1,4 +1,4 @@
-"""Starting points of a descent: the mean of W or an encoder's guess, then random ones."""
+"""Starting points of a descent: the mean of W or Z, or an encoder's guess, then random ones."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from ni_core.generators.protocol import sample_z
 _START_PSI = 0.7
 """Truncation of random starting points in W, which keeps them near good pictures."""
 
+_START_SPREAD = 0.3
+"""Factor of random starting points in Z: near the mean, every picture is about as far away."""
+
 
 def mean_starts(bundle: Bundle, images: Tensor, space: Space, count: int, seed: int) -> Tensor:
     """The same points for all images: an image's start must not depend on the others.
@@ -22,7 +25,7 @@ def mean_starts(bundle: Bundle, images: Tensor, space: Space, count: int, seed: 
         bundle: Whose latents they are.
         images: The targets, `[n, 3, r, r]`.
         space: The space they are in.
-        count: Points of each image: the mean of W, where there is one, then random ones.
+        count: Points of each image: the mean of the space, then random ones.
         seed: Of the random ones.
 
     Returns:
@@ -62,7 +65,8 @@ def encoded_starts(bundle: Bundle, images: Tensor, space: Space, count: int, see
 def _points(generator: Generator, space: Space, count: int, seed: int) -> Tensor:
     z = sample_z(generator, count, seed=seed).to(generator.device)
     if space == "z":
-        return z
+        z[0] = 0
+        return _START_SPREAD * z
     w = generator.w_avg.lerp(generator.map(z, spread_labels(generator, count)), _START_PSI)
     w[0] = generator.w_avg
     return w if space == "w" else generator.broadcast(w)

@@ -32,7 +32,7 @@ class Recipe:
     batch: int = 16
     generator_rate: float = 1.5e-3
     critic_rate: float = 2e-3
-    settle: int = 185_000
+    settle: int = 350_000
     pixel_coefficient: float = 3.0
     penalty_coefficient: float = 0.3
     penalty_interval: int = 16

@@ -1,7 +1,9 @@
 """ModelCache: found by name, loaded once, bounded in bytes."""
 
 import json
+import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,6 +87,35 @@ def test_a_bundle_that_is_added_or_replaced_is_found_without_a_restart(tmp_path:
     (folder / "manifest.json").write_text(json.dumps({**document, "version": 22}))
     assert cache.get("new") is not before
     assert cache.summary("new")["version"] == 22
+
+
+@pytest.mark.parametrize("ask", [lambda cache: cache.names(), lambda cache: cache.get("kept")])
+def test_a_bundle_that_is_removed_is_dropped_from_memory(
+    tmp_path: Path, ask: Callable[[ModelCache], object]
+) -> None:
+    for seed, name in enumerate(["kept", "gone"]):
+        write_tiny_bundle(tmp_path, name, seed)
+    cache = ModelCache([tmp_path])
+    kept = cache.get("kept")
+    cache.get("gone")
+    shutil.rmtree(tmp_path / "gone")
+    ask(cache)
+    assert cache.loaded() == ["kept"] and cache.get("kept") is kept
+    with pytest.raises(UnknownModelError, match="'gone' is not one of kept, portraits"):
+        cache.get("gone")
+
+
+def test_a_bundle_in_an_earlier_folder_hides_one_in_a_later(tmp_path: Path) -> None:
+    earlier, later = tmp_path / "earlier", tmp_path / "later"
+    write_tiny_bundle(later, "tiny")
+    cache = ModelCache([earlier, later])
+    hidden = cache.get("tiny")
+    folder = write_tiny_bundle(earlier, "tiny", seed=1)
+    hiding = cache.get("tiny")
+    assert hiding.generator.fingerprint != hidden.generator.fingerprint
+    shutil.rmtree(folder)
+    assert cache.get("tiny").generator.fingerprint == hidden.generator.fingerprint
+    assert cache.loads == 3
 
 
 def test_a_summary_loads_no_weights(directory: Path) -> None:

@@ -81,3 +81,10 @@ def test_an_encoder_of_other_rows_is_refused_with_both_shapes(tmp_path: Path) ->
     with pytest.raises(GeneratorMismatchError, match=r"\[8, 32\].*\[6, 32\]"):
         import_bundle("cats", Sources(encoder=source), directory=tmp_path / "models")
     assert [path.name for path in (tmp_path / "models").iterdir()] == [".lock"]
+
+
+def test_an_encoder_for_a_generator_without_w_is_refused(tmp_path: Path) -> None:
+    encoder = add_encoder(write_tiny_bundle(tmp_path, "encoder"), FITTING)
+    generator = write_bundle(tmp_path, "generator", "pggan", Z_ONLY)
+    with pytest.raises(GeneratorMismatchError, match=r"\[6, 32\].*\[0, 0\]"):
+        import_bundle("cats", Sources(generator, encoder), directory=tmp_path / "models")

@@ -1,10 +1,8 @@
 """Real generators of others become models that find their own pictures again."""
 
 import gzip
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,71 +12,36 @@ from torch import Tensor
 from ni_core import Bundle, edit, find_directions, invert, load_bundle
 from ni_core.bundles.importer import Sources, import_bundle
 from ni_core.generators.protocol import sample_z
-
-ANIME: list[list[Any]] = [
-    ["linear", "dense_43"],
-    ["reshape", 128, 4, 4, "HWC"],
-    *(
-        operation
-        for index in range(4)
-        for operation in (
-            ["conv_transpose", f"conv2d_transpose_{55 + index}", 2, 1],
-            ["relu"],
-            ["batch_norm", f"batch_normalization_{44 + index}", 1e-3],
-        )
-    ),
-    ["conv_transpose", "conv2d_transpose_59", 1, 1],
-    ["crop", 64, 64],
-    ["sigmoid"],
-]
-FACES: list[list[Any]] = [
-    ["conv_transpose", "generator_deconv.0.0", 1, 0],
-    ["batch_norm", "generator_deconv.0.1"],
-    *(
-        operation
-        for index, name, stride in (
-            (1, "conv", 1),
-            (2, "conv_transpose", 2),
-            (3, "conv_transpose", 2),
-        )
-        for operation in (
-            [name, f"generator_deconv.{index}.0", stride, 1],
-            ["batch_norm", f"generator_deconv.{index}.1"],
-            ["leaky_relu", 0.2],
-        )
-    ),
-    ["conv_transpose", "generator_deconv.4.0", 2, 1],
-    ["tanh"],
-]
+from tests.ni_core.checkpoints.real_layouts import ANIME, CELEBA
 
 
 @dataclass(frozen=True)
 class Real:
     """A generator, what its file does not tell, and a PSNR that its own samples reach.
 
-    Medians of three were 29.7, 32.6, 32.3 and 83.4 dB; the bounds leave room for other machines.
+    Medians of three were 29.7, 36.8, 34.0 and 64.6 dB; the bounds leave room for other machines.
     """
 
     file: str
     resolution: int
     least_db: float
-    layout: dict[str, Any] | None = None
+    layout: str | None = None
 
 
 REAL = [
-    Real("anime64_dcgan_mit.pt", 64, 26.0, {"range": "unit", "operations": ANIME}),
-    Real("celeba32_dcgan_apache2.pt", 32, 28.0, {"prior": "uniform", "operations": FACES}),
-    Real("mnist28_wgangp_mit.pt", 28, 27.0),
-    Real("mnist28_vae_mit.pth", 28, 50.0),
+    Real("anime64_dcgan_mit.pt", 64, 27.0, ANIME),
+    Real("celeba32_dcgan_apache2.pt", 32, 34.0, CELEBA),
+    Real("mnist28_wgangp_mit.pt", 28, 31.0),
+    Real("mnist28_vae_mit.pth", 28, 55.0),
 ]
-STEPS = 150
+STEPS = 100
 
 
 def import_real(real: Real, shared: Path, folder: Path) -> Bundle:
     layout = None
     if real.layout is not None:
         layout = folder / "layout.json"
-        layout.write_text(json.dumps(real.layout))
+        layout.write_text(real.layout)
     sources = Sources(
         shared / "real" / "generators" / real.file,
         trunk=shared / "real" / "lpips_squeeze" / "squeezenet1_1_features.pth",
@@ -113,7 +76,7 @@ def test_real_digits_are_found_in_a_generator_of_digits(shared: Path, tmp_path: 
     )
     pixels = np.frombuffer(content, np.uint8, offset=16)[: 6 * 28 * 28].reshape(6, 1, 28, 28)
     digits = torch.from_numpy(pixels / np.float32(127.5) - 1).expand(-1, 3, -1, -1)
-    assert median_db(bundle, digits) > 18.0
+    assert median_db(bundle, digits) > 19.0
 
 
 def test_an_edit_of_a_real_generator_changes_the_picture_smoothly(

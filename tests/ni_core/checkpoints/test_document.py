@@ -170,7 +170,7 @@ def test_what_is_no_checkpoint_is_said_plainly(
 ) -> None:
     with pytest.raises(CheckpointError, match=meaning) as caught:
         open_document(written(tmp_path, content))
-    assert str(caught.value).startswith("file ")
+    assert str(caught.value).startswith("file: ")
 
 
 def test_a_missing_file_and_a_folder_are_said_plainly(tmp_path: Path) -> None:
@@ -250,4 +250,4 @@ def document_or_error(path: Path) -> None:
     try:
         assert isinstance(reading(path), Document)
     except CheckpointError as error:
-        assert str(error).startswith("file ")
+        assert str(error).startswith(("file: ", "file is "))

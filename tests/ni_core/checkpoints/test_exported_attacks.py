@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from ni_core.checkpoints import load_generator
-from ni_core.errors import CheckpointError, UnsafeCheckpointError
-from ni_core.generators import sample_z
+from ni_core.errors import BrokenBundleError, CheckpointError, UnsafeCheckpointError
+from ni_core.generators import program_memory, sample_z
 from tests.ni_core.checkpoints import hostile
 from tests.ni_core.checkpoints.test_exported import Plain, exported, saved
 from tests.ni_core.checkpoints.test_unpickler import REPOSITORY
@@ -174,7 +174,7 @@ def test_attacks_are_refused(
     attack: str, program: torch.export.ExportedProgram, tmp_path: Path
 ) -> None:
     path = edited(saved(program, tmp_path), REFUSED[attack])
-    with pytest.raises(CheckpointError, match=r"^g\.pt2 "):
+    with pytest.raises(CheckpointError, match=r"^g\.pt2\b"):
         load_generator(path)
 
 
@@ -184,6 +184,26 @@ def test_a_weight_beyond_its_bytes_is_unsafe(
     path = edited(saved(program, tmp_path), REFUSED["a weight beyond its bytes"])
     with pytest.raises(UnsafeCheckpointError, match="reaches number"):
         load_generator(path)
+
+
+class Doubling(torch.nn.Module):
+    """A picture cut out of something that twenty steps made a million times as large as z."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        for _ in range(20):
+            z = torch.cat([z, z], dim=1)
+        return z[:, : 3 * 64].reshape(-1, 3, 8, 8)
+
+
+def test_a_short_program_cannot_take_any_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load_generator(saved(exported(Doubling(), 6), tmp_path))
+    assert generator.synthesize(torch.zeros(1, 6)).shape == (1, 3, 8, 8)
+    monkeypatch.setattr(program_memory, "_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(program_memory, "_UNSEEN_BYTES", 1 << 10)
+    with pytest.raises(BrokenBundleError, match="the values of the program take"):
+        generator.synthesize(torch.zeros(1, 6))
 
 
 def test_python_itself_sees_nothing_compiled_or_unpickled(

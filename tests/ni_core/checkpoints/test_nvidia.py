@@ -105,7 +105,9 @@ def test_a_stylegan2_reads_back(fields: dict[str, Any], tmp_path: Path) -> None:
     assert_same(read, config, tensors)
 
 
-@pytest.mark.parametrize("taps", [(1.0, 1.0), (1.0, 2.0, 3.0, 3.0, 2.0, 1.0), (1.0,) * 8])
+@pytest.mark.parametrize(
+    "taps", [(1.0,), (1.0, 1.0), (1.0, 2.0, 3.0, 3.0, 2.0, 1.0), (1.0,) * 8, (1.0,) * 12]
+)
 def test_another_filter_is_read(taps: tuple[float, ...], tmp_path: Path) -> None:
     config = dataclasses.replace(SG2, filter=taps)
     part = stylegan2(config, random_tensors("stylegan2", config))

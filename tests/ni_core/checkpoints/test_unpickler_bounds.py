@@ -151,7 +151,7 @@ REASONS = {
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_a_file_that_asks_for_too_much_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"^file ") as caught:
+    with pytest.raises(CheckpointError, match=r"^file: ") as caught:
         open_document(written(tmp_path, REFUSED[name]()))
     assert REASONS.get(name, "") in str(caught.value)
     assert isinstance(caught.value, UnsafeCheckpointError) or name not in REASONS

@@ -212,8 +212,8 @@ def test_an_impossible_architecture_is_refused(resolution: int, channels: tuple[
     ("options", "message"),
     [
         ({"architecture": "orig"}, "'orig' is not one of skip, residual, plain"),
-        ({"filter": ()}, "1 to 8 taps"),
-        ({"filter": (1.0,) * 9}, "1 to 8 taps"),
+        ({"filter": ()}, "1 to 64 taps"),
+        ({"filter": (1.0,) * 65}, "1 to 64 taps"),
         ({"filter": (1.0, -1.0)}, "sum is not 0"),
         ({"image_channels": 4}, "4 image channels"),
         ({"mapping_layers": 0}, "0 mapping layers"),

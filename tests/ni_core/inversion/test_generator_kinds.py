@@ -65,13 +65,36 @@ def test_a_picture_comes_closer_in_the_largest_space(kind: Bundle) -> None:
 
 def test_bounded_z_stays_within_its_limits(bundle: Bundle) -> None:
     uniform = bundle_of(bundle, "uniform z")
-    targets = torch.ones(1, 3, 16, 16)
-    result = invert(uniform, targets, options={"steps": 40, "learning_rate": 5.0})
-    assert 0.5 < result.latents[0].tensor.abs().max() <= 1
+    corner = torch.tensor([[1.0, -1.0] * 4])
+    with torch.no_grad():
+        targets = uniform.generator.synthesize(corner)
+    result = invert(uniform, targets, options={"steps": 40, "learning_rate": 0.5})
+    found = result.latents[0].tensor
+    assert 0.9 < found.abs().max() <= 1
+    torch.testing.assert_close(found.sign(), corner[0])
     assert mean_starts(uniform, targets, "z", 32, 0).abs().max() <= 1
     z = sample_z(uniform.generator, 64, seed=1)
     coordinates = coordinates_of(uniform, "z")
     torch.testing.assert_close(coordinates.to_latents(coordinates.from_latents(z)), z)
+
+
+def test_beyond_its_limits_a_z_is_thrown_back(bundle: Bundle) -> None:
+    """Unlike a squashed one it always has a slope, so it does not get stuck there."""
+    coordinates = coordinates_of(bundle_of(bundle, "uniform z"), "z")
+    v = torch.tensor([-2.5, -1.25, -0.5, 0.5, 1.25, 2.5, 4.5], requires_grad=True)
+    z = coordinates.to_latents(v)
+    torch.testing.assert_close(z, torch.tensor([0.5, -0.75, -0.5, 0.5, 0.75, -0.5, 0.5]))
+    (slopes,) = torch.autograd.grad(z.sum(), v)
+    assert slopes.tolist() == [-1, -1, 1, 1, -1, -1, 1]
+
+
+@pytest.mark.parametrize("name", ["normal z", "uniform z"])
+def test_a_descent_in_z_starts_at_and_near_the_mean(bundle: Bundle, name: str) -> None:
+    made = bundle_of(bundle, name)
+    first, *others = mean_starts(made, pictures_of(made)[:1], "z", 64, 0)
+    assert not first.any()
+    samples = sample_z(made.generator, 64, seed=0)
+    torch.testing.assert_close(torch.stack(others), 0.3 * samples[1:])
 
 
 def test_without_w_a_space_of_w_is_refused(bundle: Bundle) -> None:
@@ -98,14 +121,18 @@ def test_samples_are_those_of_every_class_in_turn(bundle: Bundle) -> None:
     assert sample_w(bundle_of(bundle, "rows")).shape == (SAMPLES, 6, 8)
 
 
-@pytest.mark.parametrize(("calibrated", "coefficient"), [(False, 0.1), (True, 1.0)])
-def test_lpips_counts_more_on_a_calibrated_trunk(
-    bundle: Bundle, pictures: Tensor, calibrated: bool, coefficient: float
+@pytest.mark.parametrize(
+    ("calibrated", "space", "coefficient", "rate"),
+    [(False, "w+", 0.1, 0.2), (False, "z", 0.1, 0.1), (True, "w", 1.0, 0.2), (True, "z", 0.3, 0.1)],
+)
+def test_defaults_are_those_of_space_and_trunk(
+    bundle: Bundle, pictures: Tensor, calibrated: bool, space: str, coefficient: float, rate: float
 ) -> None:
     trunk = dataclasses.replace(bundle.manifest.trunk, calibrated=calibrated)
     manifest = dataclasses.replace(bundle.manifest, trunk=trunk)
     made = dataclasses.replace(bundle, manifest=manifest)
-    options = {"steps": 2, "starts": 1}
+    options = {"steps": 3, "starts": 1, "space": space}
     usual = invert(made, pictures, options=options)
-    told = invert(made, pictures, options={**options, "lpips_coefficient": coefficient})
+    given = {"lpips_coefficient": coefficient, "learning_rate": rate}
+    told = invert(made, pictures, options={**options, **given})
     assert usual.history == told.history
