@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -109,6 +110,14 @@ def describe_training(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every network's file in a bundle, for `ni models verify`."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("*.safetensors"))
+    }
+
+
 def open_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, or the newest one of a run's folder.
 
@@ -171,6 +180,7 @@ def main(arguments: list[str]) -> int:
         figures={path.stem: _read_json(path) for path in options.figures}
         | {"r2": {kind: _read_json(path) for kind, path in scores.items() if path.exists()}},
     )
+    document["source"] = {"sha256": digests(options.out)}
     (options.out / "manifest.json").write_text(json.dumps(document, indent=2) + "\n")
     for file in options.out.iterdir():
         file.chmod(0o644)
