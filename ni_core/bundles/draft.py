@@ -35,7 +35,7 @@ from ni_core.checkpoints import (
 )
 from ni_core.checkpoints.directions import fit_directions, pack_directions, read_directions
 from ni_core.errors import InvalidInputError
-from ni_core.generators.families import GeneratorConfig
+from ni_core.generators.base import GeneratorConfig
 
 UNKNOWN_LICENCE = "NOASSERTION"
 """What SPDX writes where nobody said anything."""

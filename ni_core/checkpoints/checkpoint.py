@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ni_core.checkpoints.document import Document
-from ni_core.generators.families import GeneratorConfig, build_generator
+from ni_core.generators.base import GeneratorConfig
+from ni_core.generators.families import build_generator
 from ni_core.generators.protocol import Generator, sample_z
 
 W_AVG_SAMPLES = 10_000

@@ -18,7 +18,7 @@ from ni_core.bundles.manifest import DirectionEntry
 from ni_core.checkpoints.direction_formats import FORMATS, Found
 from ni_core.checkpoints.document import Document, open_document
 from ni_core.errors import CheckpointError, GeneratorMismatchError
-from ni_core.generators.families import GeneratorConfig
+from ni_core.generators.base import GeneratorConfig
 
 _UNIT_TOLERANCE = 1e-3
 """Relative deviation of a length from 1 that is taken for rounding."""

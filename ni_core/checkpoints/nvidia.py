@@ -18,7 +18,8 @@ from ni_core.checkpoints.checkpoint import W_AVG, GeneratorCheckpoint, with_w_av
 from ni_core.checkpoints.conversion import Rule, convert, copy, given, scaled
 from ni_core.checkpoints.document import Document, Inert
 from ni_core.errors import CheckpointError
-from ni_core.generators.families import GeneratorConfig, empty_network
+from ni_core.generators.base import GeneratorConfig
+from ni_core.generators.families import empty_network
 
 _NAMES = ("G_ema", "G")
 """Generators of a file, the preferred one first: the running mean makes better pictures."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ni_core.errors import BrokenBundleError, SpaceNotAvailableError
+from ni_core.generators.base import GeneratorNetwork
 from ni_core.generators.program import Program, read_program
 from ni_core.generators.protocol import Noise, Prior, Space, broadcast_rows, no_w
 
@@ -78,7 +79,7 @@ class ExportedConfig:
         return frozenset({"w", "w+"} if self.space == "w+" else {self.space})
 
 
-class Exported(nn.Module):
+class Exported(GeneratorNetwork):
     """A program of torch.export behind the `Generator` protocol.
 
     Attributes:
@@ -90,17 +91,8 @@ class Exported(nn.Module):
     program: Tensor
 
     def __init__(self, config: ExportedConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.fingerprint = ""
-        self.resolution = config.resolution
-        self.z_dim = config.z_dim
-        self.w_dim = config.w_dim
-        self.num_layers = config.num_layers
-        self.num_classes = config.num_classes
-        self.prior = config.prior
-        self.spaces = config.spaces
-        self.noise_shapes: tuple[tuple[int, int], ...] = ()
         self.register_buffer("program", torch.zeros(config.program_bytes, dtype=torch.uint8))
         for index, shape in enumerate(config.weights):
             self.register_buffer(f"weight_{index}", torch.zeros(shape))

@@ -4,58 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from ni_core.errors import BrokenBundleError
+from ni_core.generators.base import GeneratorConfig
 from ni_core.generators.exported import Exported, ExportedConfig
 from ni_core.generators.pggan import PGGAN, PGGANConfig
-from ni_core.generators.protocol import Generator, Prior, Space
+from ni_core.generators.protocol import Generator
 from ni_core.generators.sequential import Sequential, SequentialConfig
 from ni_core.generators.stylegan1 import StyleGAN1, StyleGAN1Config
 from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from ni_core.generators.stylegan3 import StyleGAN3, StyleGAN3Config
 from ni_core.generators.unfilled import fields_of, unfilled
-
-
-class GeneratorConfig(Protocol):
-    """What a configuration tells of its generator before any weight is read."""
-
-    @property
-    def resolution(self) -> int:
-        """Side of the image in pixels."""
-        ...
-
-    @property
-    def z_dim(self) -> int:
-        """Size of z."""
-        ...
-
-    @property
-    def w_dim(self) -> int:
-        """Size of w; 0 without W."""
-        ...
-
-    @property
-    def num_layers(self) -> int:
-        """Rows of W+; 0 without W."""
-        ...
-
-    @property
-    def num_classes(self) -> int:
-        """Classes of a conditional generator; 0 for others."""
-        ...
-
-    @property
-    def prior(self) -> Prior:
-        """Law of every number of z."""
-        ...
-
-    @property
-    def spaces(self) -> frozenset[Space]:
-        """Latent spaces it has."""
-        ...
 
 
 @dataclass(frozen=True)

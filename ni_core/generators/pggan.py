@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ni_core.errors import InvalidLayersError
+from ni_core.generators.base import ZOnlyNetwork
 from ni_core.generators.modulated import SLOPE
 from ni_core.generators.progressive import (
     PlainRGB,
@@ -25,7 +26,7 @@ from ni_core.generators.progressive import (
     convolve,
     he_weight,
 )
-from ni_core.generators.protocol import Noise, Prior, Space, no_w
+from ni_core.generators.protocol import Noise, Prior, Space
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class FirstLayer(nn.Module):
         return F.leaky_relu(x, SLOPE).contiguous(memory_format=torch.channels_last)
 
 
-class PGGAN(nn.Module):
+class PGGAN(ZOnlyNetwork):
     """PGGAN behind the `Generator` protocol: `synthesize` takes z.
 
     Attributes:
@@ -113,17 +114,8 @@ class PGGAN(nn.Module):
     family = "pggan"
 
     def __init__(self, config: PGGANConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.fingerprint = ""
-        self.resolution = config.resolution
-        self.z_dim = config.z_dim
-        self.w_dim = config.w_dim
-        self.num_layers = config.num_layers
-        self.num_classes = config.num_classes
-        self.prior = config.prior
-        self.spaces = config.spaces
-        self.noise_shapes: tuple[tuple[int, int], ...] = ()
         self.first = FirstLayer(config.z_dim, config.channels[0])
         self.layers = nn.ModuleList(_make_layers(config.channels))
         self.to_rgb = PlainRGB(config.channels[-1])
@@ -142,22 +134,6 @@ class PGGAN(nn.Module):
     def freeze(self) -> Self:
         """Make the generator a fixed function: evaluation mode, no gradients to its weights."""
         return self.eval().requires_grad_(False)
-
-    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """There is no W.
-
-        Raises:
-            SpaceNotAvailableError: Always.
-        """
-        raise no_w(self.family)
-
-    def broadcast(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """There is no W.
-
-        Raises:
-            SpaceNotAvailableError: Always.
-        """
-        raise no_w(self.family)
 
     def synthesize(self, w_plus: Tensor, noise: Noise = "const") -> Tensor:
         """Render.

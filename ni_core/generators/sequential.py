@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ni_core.errors import BrokenBundleError
+from ni_core.generators.base import ZOnlyNetwork
 from ni_core.generators.protocol import Noise, Prior, Space, no_w
 from ni_core.generators.sequential_shapes import Operation, output_shape
 
@@ -145,7 +146,7 @@ WEIGHTED = ("linear", "conv", "conv_transpose", "affine")
 """Operations that have a weight and a bias."""
 
 
-class Sequential(nn.Module):
+class Sequential(ZOnlyNetwork):
     """A stack of operations from z to an image, behind the `Generator` protocol.
 
     Attributes:
@@ -156,15 +157,8 @@ class Sequential(nn.Module):
     w_avg: Tensor
 
     def __init__(self, config: SequentialConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.fingerprint = ""
-        self.resolution = config.resolution
-        self.z_dim = config.z_dim
-        self.w_dim = self.num_layers = self.num_classes = 0
-        self.prior = config.prior
-        self.spaces = config.spaces
-        self.noise_shapes: tuple[tuple[int, int], ...] = ()
         self.layers = nn.ModuleList(OPERATIONS[name](*rest) for name, *rest in config.operations)
         self.register_buffer("w_avg", torch.empty(0), persistent=False)
 
@@ -177,22 +171,6 @@ class Sequential(nn.Module):
         """Make the generator a fixed function: evaluation mode, no gradients to its weights."""
         self.w_avg = torch.empty(0, device=self.device)
         return self.eval().requires_grad_(False)
-
-    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """There is no W.
-
-        Raises:
-            SpaceNotAvailableError: Always.
-        """
-        raise no_w(self.family)
-
-    def broadcast(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """There is no W.
-
-        Raises:
-            SpaceNotAvailableError: Always.
-        """
-        raise no_w(self.family)
 
     def synthesize(self, w_plus: Tensor, noise: Noise = "const") -> Tensor:
         """Render.

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ni_core.errors import BrokenBundleError
+from ni_core.generators.base import GeneratorNetwork
 from ni_core.generators.mapping import MappingNetwork
 from ni_core.generators.modulated import SLOPE, linear
 from ni_core.generators.progressive import (
@@ -132,7 +133,7 @@ class StyledLayer(nn.Module):
         return torch.addcmul(shift, x, scale * torch.rsqrt(variance + self.epsilon))
 
 
-class StyleGAN1(nn.Module):
+class StyleGAN1(GeneratorNetwork):
     """StyleGAN behind the `Generator` protocol.
 
     Attributes:
@@ -143,16 +144,8 @@ class StyleGAN1(nn.Module):
     w_avg: Tensor
 
     def __init__(self, config: StyleGAN1Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.fingerprint = ""
-        self.resolution = config.resolution
-        self.z_dim = config.z_dim
-        self.w_dim = config.w_dim
-        self.num_layers = config.num_layers
-        self.num_classes = config.num_classes
-        self.prior = config.prior
-        self.spaces = config.spaces
         self.mapping = MappingNetwork(
             config.z_dim,
             config.w_dim * (config.num_layers if config.row_mapping else 1),

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ni_core.generators.base import GeneratorNetwork
 from ni_core.generators.mapping import MappingNetwork
 from ni_core.generators.modulated import ModulatedConv, SynthesisLayer, ToRGB
 from ni_core.generators.protocol import Noise, broadcast_rows
@@ -32,7 +33,7 @@ _HALF_RESOLUTIONS = 4
 """On a GPU so many of the highest resolutions run in half precision."""
 
 
-class StyleGAN2(nn.Module):
+class StyleGAN2(GeneratorNetwork):
     """StyleGAN2 behind the `Generator` protocol.
 
     `to_rgbs` has one layer for each block of the architecture `"skip"`, else one for the last
@@ -47,16 +48,8 @@ class StyleGAN2(nn.Module):
     w_avg: Tensor
 
     def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.fingerprint = ""
-        self.resolution = config.resolution
-        self.z_dim = config.z_dim
-        self.w_dim = config.w_dim
-        self.num_layers = config.num_layers
-        self.num_classes = config.num_classes
-        self.prior = config.prior
-        self.spaces = config.spaces
         self.mapping = MappingNetwork(
             config.z_dim,
             config.w_dim,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ni_core.generators.alias_free import AliasFreeLayer, FourierInput
+from ni_core.generators.base import GeneratorNetwork
 from ni_core.generators.mapping import MappingNetwork
 from ni_core.generators.protocol import Noise, broadcast_rows
 from ni_core.generators.stylegan3_config import StyleGAN3Config
@@ -21,7 +22,7 @@ from ni_core.layers import check_layers
 __all__ = ["StyleGAN3", "StyleGAN3Config"]
 
 
-class StyleGAN3(nn.Module):
+class StyleGAN3(GeneratorNetwork):
     """StyleGAN3 behind the `Generator` protocol.
 
     `input.transform` moves and turns the picture: it is the inverse of the wanted transform of
@@ -32,20 +33,11 @@ class StyleGAN3(nn.Module):
     """
 
     family = "stylegan3"
-    noise_shapes: tuple[tuple[int, int], ...] = ()
     w_avg: Tensor
 
     def __init__(self, config: StyleGAN3Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.fingerprint = ""
-        self.resolution = config.resolution
-        self.z_dim = config.z_dim
-        self.w_dim = config.w_dim
-        self.num_layers = config.num_layers
-        self.num_classes = config.num_classes
-        self.prior = config.prior
-        self.spaces = config.spaces
         self.mapping = MappingNetwork(
             config.z_dim,
             config.w_dim,

@@ -13,7 +13,8 @@ from torch import Tensor
 from ni_core.checkpoints import read_generator
 from ni_core.checkpoints.checkpoint import GeneratorCheckpoint
 from ni_core.errors import CheckpointError
-from ni_core.generators.families import FAMILIES, GeneratorConfig
+from ni_core.generators.base import GeneratorConfig
+from ni_core.generators.families import FAMILIES
 from ni_core.generators.stylegan2 import StyleGAN2Config
 from ni_core.generators.stylegan3 import StyleGAN3Config
 from tests.ni_core.checkpoints.nvidia_files import (
