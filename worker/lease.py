@@ -125,18 +125,19 @@ class Lease:
             for part in (record.id, record.model_dump_json(), encode_latent(latent))
         ]
         ids = " ".join(record.id for record in result.latents)
-        lifetimes = (settings.latent_ttl_s, settings.tombstone_ttl_s)
+        until = min(record.expires_at for record in result.latents).timestamp()
+        lifetimes = (settings.latent_ttl_s, settings.tombstone_ttl_s, repr(until))
         return self._finish(
             "succeeded", "", result.model_dump_json(), seconds, ids, *lifetimes, *stored
         )
 
     def fail(self, failure: Failure, seconds: float) -> str:
         """End the job with the reason why; returns "failed", or "canceled" as above."""
-        return self._finish("failed", failure.model_dump_json(), "", seconds, "", 1, 1)
+        return self._finish("failed", failure.model_dump_json(), "", seconds, "", 1, 1, 0)
 
     def cancel(self, seconds: float) -> str:
         """End the job as canceled."""
-        return self._finish("canceled", "", "", seconds, "", 1, 1)
+        return self._finish("canceled", "", "", seconds, "", 1, 1, 0)
 
     def hand_back(self) -> str:
         """Put the job back into the queue; returns "queued", or "canceled" as above."""

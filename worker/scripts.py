@@ -50,17 +50,20 @@ end
 CREATE = (
     _PRELUDE
     + """
--- ARGV: config, digest, limit, tombstone seconds, created score, then field, value, ...
+-- ARGV: config, digest, limit, tombstone seconds, now in seconds, then field, value, ...
+-- An answer ends by the caller's clock, as `records.job_record` reads it.
 -- Returns {created | joined | full, job id | number that wait}.
 local digest = key('digest:' .. ARGV[2])
 local known = redis.call('GET', digest)
 if known then
   local other = key('job:' .. known)
-  local found = redis.call('HMGET', other, 'status', 'cancel', 'latent_ids')
+  local found = redis.call('HMGET', other, 'status', 'cancel', 'latent_ids',
+    'result_until')
   if (found[1] == 'queued' or found[1] == 'running') and not found[2] then
     return {'joined', known}
   end
-  if found[1] == 'succeeded' then
+  local answered = found[1] == 'succeeded' and tonumber(found[4] or 0) > tonumber(ARGV[5])
+  if answered then
     local complete = true
     for id in string.gmatch(found[3] or '', '%S+') do
       complete = complete and redis.call('EXISTS', key('latent:' .. id)) == 1
@@ -132,20 +135,20 @@ FINISH = (
     _PRELUDE
     + """
 -- ARGV: config, token, status, failure or '', result or '', seconds, latent ids, latent
--- seconds, tombstone seconds, then latent id, record, bytes, ...
+-- seconds, tombstone seconds, end of the result in seconds, then latent id, record, bytes, ...
 -- Returns lost, or the status that holds now. A cancel that came in time wins.
 if not held(ARGV[2]) then return 'lost' end
 local status = ARGV[3]
 redis.call('HINCRBYFLOAT', key('totals'), 'job_seconds', ARGV[6])
 if field('cancel') then status = 'canceled' end
 if status == 'succeeded' then
-  for i = 10, #ARGV, 3 do
+  for i = 11, #ARGV, 3 do
     local latent = key('latent:' .. ARGV[i])
     redis.call('HSET', latent, 'record', ARGV[i + 1], 'bytes', ARGV[i + 2])
     redis.call('EXPIRE', latent, ARGV[8])
     redis.call('SET', key('known:' .. ARGV[i]), 'latent', 'EX', ARGV[9])
   end
-  redis.call('HSET', job, 'result', ARGV[5], 'latent_ids', ARGV[7])
+  redis.call('HSET', job, 'result', ARGV[5], 'latent_ids', ARGV[7], 'result_until', ARGV[10])
 end
 if status == 'failed' then close(status, ARGV[4]) else close(status, '') end
 return status

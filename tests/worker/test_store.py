@@ -202,6 +202,21 @@ def test_the_status_of_a_job_outlives_its_result(
     assert brief.create_job(asked).id != record.id
 
 
+def test_an_answer_that_ended_by_its_record_is_not_given_again(
+    store: Store, tiny_bundle: Bundle
+) -> None:
+    asked, latent = request(store, tiny_bundle), tiny_latent(tiny_bundle)
+    record = store.create_job(asked)
+    result = result_of(store, latent)
+    ended = tuple(
+        kept.model_copy(update={"expires_at": datetime.now(UTC)}) for kept in result.latents
+    )
+    claim(store, record.id).succeed(result.model_copy(update={"latents": ended}), [latent], 0.1)
+    assert store.get_latent(ended[0].id)
+    assert store.read_job(record.id).status == "expired"
+    assert store.create_job(asked).id != record.id
+
+
 def test_an_expired_job_is_gone(store: Store, tiny_bundle: Bundle) -> None:
     brief = with_settings(store, job_ttl_s=1)
     record = brief.create_job(request(store, tiny_bundle))
