@@ -63,7 +63,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed-test
-	@for script in bench/*.py; do echo; echo "== $$script"; $(BIN)/python "$$script"; done
+	@for script in bench/[a-z]*.py; do echo; echo "== $$script"; $(BIN)/python "$$script"; done
 
 openapi: $(VENV)/.installed
 	$(BIN)/ni openapi > openapi.yaml

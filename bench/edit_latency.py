@@ -13,26 +13,20 @@ Run: python bench/edit_latency.py [--model portraits] [--model-dir DIR] [--edits
 from __future__ import annotations
 
 import argparse
-import contextlib
 import http.client
 import json
-import os
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
+from _processes import serving
 
 from ni_core import load_bundle
 from ni_core.generators import Generator
-from service.private_redis import answers_ping, find_redis_server, redis_command
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 ROUNDS = 10
@@ -163,65 +157,6 @@ def synthesize(generator: Generator, w_plus: torch.Tensor) -> torch.Tensor:
 def random_w_plus(generator: Generator, number: int) -> torch.Tensor:
     with torch.inference_mode():
         return generator.broadcast(generator.map(torch.randn(number, generator.z_dim)))
-
-
-@contextlib.contextmanager
-def serving(model: str, model_dir: Path | None) -> Iterator[int]:
-    """A private Redis and `ni serve`; yields the port."""
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        path = folder / "redis.sock"
-        redis = redis_command(find_redis_server(), path, folder, folder / "redis.log")
-        start(stack, redis, {})
-        wait_for(lambda: answers_ping(path))
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        port = listener.getsockname()[1]
-        environment = {
-            "NI_REDIS_URL": f"unix://{path}",
-            "NI_DEFAULT_MODEL": model,
-            "NI_RENDER_THREADS": "1",
-            "NI_DEVICE": "cpu",
-            "OMP_NUM_THREADS": "1",
-        }
-        if model_dir is not None:
-            environment["NI_MODEL_DIR"] = str(model_dir)
-        serve = [sys.executable, "-m", "service.cli", "serve", "--fd", str(listener.fileno())]
-        start(stack, serve, environment, listener.fileno())
-        wait_for(lambda: is_ready(port))
-        yield port
-
-
-def start(
-    stack: contextlib.ExitStack, command: list[str], environment: dict[str, str], *inherited: int
-) -> None:
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        pass_fds=inherited,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
-
-
-def is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    try:
-        connection.request("GET", "/health/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def wait_for(ready: Callable[[], bool], timeout_s: float = 180) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not ready():
-        if time.monotonic() > deadline_s:
-            raise SystemExit("the service does not start")
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from service.commands import (
     directions,
@@ -31,20 +31,44 @@ COMMANDS: tuple[Command, ...] = (
     up, serve, worker, invert, edit, directions, strip, models, key, openapi,
 )  # fmt: skip
 
+
+class Delegate(NamedTuple):
+    """A command whose own module reads the rest of the line: `main(arguments) -> exit code`."""
+
+    module: str
+    meaning: str
+    arguments: tuple[str, ...] = ()
+
+
 DELEGATED = {
     "train": {
-        "portraits": ("ni_core.training.picture_set", "render a set of portraits"),
-        "generator": ("ni_core.training.generator", "train the generator of portraits"),
-        "features": ("ni_core.training.features", "train the perceptual trunk of portraits"),
-        "export": ("ni_core.training.export", "write a bundle from what training left"),
+        "all": Delegate("ni_core.training.everything", "make every part of the embedded model"),
+        "portraits": Delegate("ni_core.training.picture_set", "render a set of portraits"),
+        "generator": Delegate("ni_core.training.generator", "a generator of portraits"),
+        "features": Delegate("ni_core.training.features", "readers of factors, perceptual trunk"),
+        "contrastive": Delegate("ni_core.training.contrastive", "features without labels"),
+        "e4e": Delegate("ni_core.training.encoders", "e4e", ("--kind", "e4e")),
+        "psp": Delegate("ni_core.training.encoders", "pSp", ("--kind", "psp")),
+        "restyle": Delegate("ni_core.training.encoders", "ReStyle", ("--kind", "restyle")),
+        "mapper": Delegate("ni_core.training.mapper", "from frozen features to latents"),
+        "landscape": Delegate("ni_core.training.landscape", "a space that is easy to descend in"),
+        "export": Delegate("ni_core.training.export", "write a bundle from what training left"),
     },
     "evaluate": {
-        "generator": ("ni_core.evaluation.generator_report", "score a generator against renders"),
-        "inversion": ("ni_core.evaluation.inversion_report", "score inversions of known pictures"),
-        "directions": ("ni_core.evaluation.directions_report", "find what directions change"),
+        "generator": Delegate(
+            "ni_core.evaluation.generator_report", "score a generator against renders"
+        ),
+        "inversion": Delegate(
+            "ni_core.evaluation.inversion_report", "score inversions of known pictures"
+        ),
+        "directions": Delegate(
+            "ni_core.evaluation.directions_report", "find what directions change"
+        ),
+        "methods": Delegate("ni_core.evaluation.methods_report", "score every inversion method"),
+        "curve": Delegate("ni_core.evaluation.loss_curve", "loss against steps, by start"),
     },
 }
-"""Commands whose own modules read the rest of the line: `main(arguments) -> exit code`."""
+"""Commands by group and name."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         command.add_to(commands)
     for group, members in DELEGATED.items():
-        text = "; ".join(f"{name}: {meaning}" for name, (_, meaning) in members.items())
+        text = "; ".join(f"{name}: {member.meaning}" for name, member in members.items())
         sub = commands.add_parser(group, help=text, description=text)
         sub.add_argument("what", choices=list(members))
     return parser
@@ -71,8 +95,8 @@ def delegate(arguments: Sequence[str]) -> Callable[[], int] | None:
     """Return the call that runs a delegated command, or None if the line names none."""
     match list(arguments):
         case [str(group), str(name), *rest] if name in DELEGATED.get(group, {}):
-            module = DELEGATED[group][name][0]
-            return lambda: int(import_module(module).main(rest))
+            module, _, first = DELEGATED[group][name]
+            return lambda: int(import_module(module).main([*first, *rest]))
     return None
 
 

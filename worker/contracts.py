@@ -33,8 +33,9 @@ class InversionRequest(Contract):
 
     Attributes:
         model: Name of the bundle.
-        generator: Fingerprint of the bundle's generator; part of the digest, so that a
-            changed bundle is never answered from old latents.
+        generator: Fingerprint of the bundle's generator. With the version it is part of the
+            digest, so that a changed bundle is never answered from old latents.
+        version: Of the bundle: counts up when its other networks change.
         method: A resolved name of `ni_core.inversion.METHODS`, or "auto".
         options: What `ni_core.inversion.parse_options` accepts. Give it with the defaults
             filled in, and equal requests are found again however they were written.
@@ -43,6 +44,7 @@ class InversionRequest(Contract):
 
     model: str
     generator: str
+    version: int = 1
     method: str = "auto"
     options: dict[str, JsonValue] = Field(default_factory=dict)
     images: tuple[str, ...] = Field(min_length=1)

@@ -19,9 +19,9 @@ from ni_core.bundles import Bundle, ModelCache
 from ni_core.errors import GeneratorMismatchError
 from ni_core.images import decode_image, fit
 from ni_core.inversion import (
-    DescentOptions,
     InversionResult,
     MethodOptions,
+    StopOptions,
     invert,
     parse_options,
     resolve_method,
@@ -226,7 +226,7 @@ def _decode(pictures: Sequence[bytes], bundle: Bundle) -> torch.Tensor:
 
 def rest_of(options: Options, saved: Checkpoint) -> Options:
     """Take the time that is already spent out of the budget."""
-    if not isinstance(options, DescentOptions) or options.budget_seconds is None:
+    if not isinstance(options, StopOptions) or options.budget_seconds is None:
         return options
     left = max(options.budget_seconds - saved.seconds, 0.001)
     return dataclasses.replace(options, budget_seconds=left)

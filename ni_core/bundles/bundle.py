@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ni_core.bundles.manifest import TRUNKS, Manifest, read_manifest
+from ni_core.bundles.manifest import TRUNKS, Manifest, NetworkPart, read_manifest
 from ni_core.bundles.memo import Memo
 from ni_core.encoders.families import build_encoder, read_encoder_config
 from ni_core.encoders.protocol import Encoder
 from ni_core.errors import BrokenBundleError
 from ni_core.generators import Generator, build_generator, read_config
+from ni_core.landscapes import Landscape, build_landscape
 from ni_core.perceptual import Perceptual, load_perceptual
 
 EMBEDDED = Path(__file__).parent
@@ -33,7 +35,8 @@ class Bundle:
         generator: The frozen generator.
         perceptual: The perceptual distance, on the bundle's own trunk.
         nbytes: Memory of all weights, in bytes.
-        encoder: The frozen encoder, if the bundle has one.
+        encoders: The frozen encoders by kind, in the order of `ENCODER_PARTS`.
+        landscape: θ of landscape learning, if the bundle has it.
         memo: What was derived from the weights, such as directions.
     """
 
@@ -42,7 +45,8 @@ class Bundle:
     generator: Generator
     perceptual: Perceptual
     nbytes: int
-    encoder: Encoder | None = None
+    encoders: Mapping[str, Encoder] = field(default_factory=dict)
+    landscape: Landscape | None = None
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
     @property
@@ -71,10 +75,18 @@ def load(manifest: Manifest, device: str | torch.device = "cpu") -> Bundle:
         name=manifest.trunk.name,
         calibrated=manifest.trunk.calibrated,
     ).to(device)
-    encoder = _load_encoder(manifest, device)
-    parts = [part for part in (generator, perceptual, encoder) if part is not None]
+    encoders = {
+        kind: cast(Encoder, _load_network(manifest, part, _encoder, device))
+        for kind, part in manifest.encoders.items()
+    }
+    landscape = None
+    if manifest.landscape is not None:
+        landscape = cast(
+            Landscape, _load_network(manifest, manifest.landscape, build_landscape, device)
+        )
+    parts = [part for part in (generator, perceptual, *encoders.values(), landscape) if part]
     nbytes = sum(_nbytes(cast(torch.nn.Module, part)) for part in parts)
-    return Bundle(manifest.name, manifest, generator, perceptual, nbytes, encoder)
+    return Bundle(manifest.name, manifest, generator, perceptual, nbytes, encoders, landscape)
 
 
 def load_bundle(
@@ -107,28 +119,31 @@ def load_bundle(
 
 
 def _load_generator(manifest: Manifest, device: str | torch.device) -> Generator:
-    part = manifest.generator
-    config = read_config(part.family, part.config)
-    try:
-        generator = build_generator(part.family, config, _read(manifest, part.file))
-    except BrokenBundleError as error:
-        raise BrokenBundleError(f"{part.file} of bundle {manifest.name}: {error}") from error
+    generator = cast(Generator, _load_network(manifest, manifest.generator, _generator, device))
     generator.fingerprint = manifest.fingerprint()
-    cast(torch.nn.Module, generator).to(device)
     return generator
 
 
-def _load_encoder(manifest: Manifest, device: str | torch.device) -> Encoder | None:
-    part = manifest.encoder
-    if part is None:
-        return None
-    config = read_encoder_config(part.family, part.config)
+def _load_network(
+    manifest: Manifest,
+    part: NetworkPart,
+    build: Callable[[str, Mapping[str, Any], Mapping[str, Tensor]], object],
+    device: str | torch.device,
+) -> object:
+    """Build a part's network from its family, the fields of its configuration and its tensors."""
     try:
-        encoder = build_encoder(part.family, config, _read(manifest, part.file))
+        network = build(part.family, part.config, _read(manifest, part.file))
     except BrokenBundleError as error:
         raise BrokenBundleError(f"{part.file} of bundle {manifest.name}: {error}") from error
-    cast(torch.nn.Module, encoder).to(device)
-    return encoder
+    return cast(torch.nn.Module, network).to(device)
+
+
+def _generator(family: str, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:
+    return build_generator(family, read_config(family, fields), tensors)
+
+
+def _encoder(family: str, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Encoder:
+    return build_encoder(family, read_encoder_config(family, fields), tensors)
 
 
 def _read(manifest: Manifest, file: str) -> dict[str, Tensor]:

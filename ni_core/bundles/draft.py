@@ -34,6 +34,7 @@ from ni_core.checkpoints import (
     read_generator,
 )
 from ni_core.checkpoints.directions import fit_directions, pack_directions, read_directions
+from ni_core.encoders import encoder_kind
 from ni_core.errors import InvalidInputError
 from ni_core.generators.base import GeneratorConfig
 
@@ -143,7 +144,8 @@ class Draft:
         elif encoder.generator is not None:
             self.notes.append("the generator in the encoder's file is left out")
         encoder = dataclasses.replace(encoder, generator=None)
-        self._write_network("encoder", encoder, sources.encoder)
+        kind = encoder_kind(encoder.family, encoder.config)
+        self.document["encoders"] = self._write_network(kind, encoder, sources.encoder)
 
     def write_directions(self, sources: Sources) -> None:
         """Write the directions of all files, in order."""
@@ -235,20 +237,19 @@ class Draft:
     def _write_generator(self, checkpoint: GeneratorCheckpoint, path: Path) -> None:
         self.config = checkpoint.config
         self.document["resolution"] = checkpoint.config.resolution
-        self._write_network("generator", checkpoint, path)
+        self.document |= self._write_network("generator", checkpoint, path)
 
     def _write_network(
         self, part: str, checkpoint: GeneratorCheckpoint | EncoderCheckpoint, path: Path
-    ) -> None:
+    ) -> dict[str, Any]:
+        """Write a part's file; return its entry in the manifest under the part's name."""
         nbytes = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
         self.report("converted", f"{checkpoint.format} to {checkpoint.family}", nbytes)
         self.notes += checkpoint.notes
         self.origins[part] = {"format": checkpoint.format, **_origin(path)}
-        self.document[part] = {
-            "file": self._write(part, checkpoint.tensors),
-            "family": checkpoint.family,
-            "config": _fields(checkpoint.config),
-        }
+        file = self._write(part, checkpoint.tensors)
+        fields = _fields(checkpoint.config)
+        return {part: {"file": file, "family": checkpoint.family, "config": fields}}
 
     def _write(self, part: str, tensors: Mapping[str, Tensor]) -> str:
         file = f"{part}.safetensors"

@@ -25,22 +25,22 @@ TRUNKS: Mapping[str, Architecture] = {
 }
 """Trunks by torchvision's name, and what the lpips package calls them."""
 
+ANY_ENCODER = "encoder"
+"""An encoder that is none of the other kinds; as a part to ask for: an encoder of any kind."""
+
+ENCODER_PARTS = ("e4e", "restyle", "psp", ANY_ENCODER, "mapper")
+"""Kinds of encoders, those a user would rather have first."""
+
+LANDSCAPE_PART = "landscape"
+"""θ of landscape learning, as a part of a bundle and as the method that runs it."""
+
 _FILE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _FINGERPRINT_DIGITS = 16
 
 
 @dataclass(frozen=True)
-class GeneratorPart:
-    """The generator: its file, its family and the family's configuration."""
-
-    file: str
-    family: str
-    config: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class EncoderPart:
-    """An encoder of the generator's pictures: its file, its family and its configuration."""
+class NetworkPart:
+    """A network: its file, its family and the family's configuration."""
 
     file: str
     family: str
@@ -114,7 +114,8 @@ class Manifest:
         resolution: Side of its images in pixels.
         generator: The generator.
         trunk: The perceptual trunk.
-        encoder: The encoder, if there is one.
+        encoders: Encoders of its pictures by what they are, as in `ENCODER_PARTS`.
+        landscape: θ of landscape learning, if there is one.
         directions: Directions that came with the model, if there are any.
         judge: The network that evaluation reads factors with, if there is one.
         domain: What its pictures show, free form: subject, alignment, background.
@@ -128,9 +129,10 @@ class Manifest:
     version: int
     licence: str
     resolution: int
-    generator: GeneratorPart
+    generator: NetworkPart
     trunk: TrunkPart
-    encoder: EncoderPart | None = None
+    encoders: Mapping[str, NetworkPart] = field(default_factory=dict)
+    landscape: NetworkPart | None = None
     directions: DirectionsPart | None = None
     judge: JudgePart | None = None
     domain: Mapping[str, Any] = field(default_factory=dict)
@@ -141,14 +143,22 @@ class Manifest:
     @property
     def parts(self) -> frozenset[str]:
         """Names of the parts that are present; inversion methods ask for parts by name."""
-        optional = {"encoder": self.encoder, "directions": self.directions}
-        return frozenset({"generator", "trunk", *(name for name in optional if optional[name])})
+        optional = {"directions": self.directions, LANDSCAPE_PART: self.landscape}
+        found = {
+            "generator",
+            "trunk",
+            *self.encoders,
+            *(name for name in optional if optional[name]),
+        }
+        return frozenset(found | {ANY_ENCODER} if self.encoders else found)
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the bundle's files, the manifest left out."""
-        parts = (self.generator, self.trunk, self.encoder, self.directions, self.judge)
-        return tuple(part.file for part in parts if part is not None)
+        files = [self.generator.file, self.trunk.file]
+        files += [encoder.file for encoder in self.encoders.values()]
+        optional = (self.landscape, self.directions, self.judge)
+        return (*files, *(part.file for part in optional if part is not None))
 
     def path(self, file: str) -> Path:
         """Path of one of the bundle's files."""
@@ -181,18 +191,15 @@ def read_manifest(folder: Path) -> Manifest:
             version=int(document["version"]),
             licence=str(document["licence"]),
             resolution=int(document["resolution"]),
-            generator=GeneratorPart(
-                file=_file(document["generator"]["file"]),
-                family=str(document["generator"]["family"]),
-                config=dict(document["generator"]["config"]),
-            ),
+            generator=_network(document["generator"]),
             trunk=TrunkPart(
                 file=_file(trunk["file"]),
                 architecture=str(trunk["architecture"]),
                 name=str(trunk["name"]),
                 calibrated=bool(trunk.get("calibrated", False)),
             ),
-            encoder=_encoder(document.get("encoder")),
+            encoders=_encoders(document),
+            landscape=_optional_network(document.get(LANDSCAPE_PART)),
             directions=_directions(document.get("directions")),
             judge=_judge(document.get("judge")),
             domain=dict(document.get("domain", {})),
@@ -211,10 +218,23 @@ def read_manifest(folder: Path) -> Manifest:
     return _checked(manifest)
 
 
-def _encoder(part: Mapping[str, Any] | None) -> EncoderPart | None:
-    if part is None:
-        return None
-    return EncoderPart(_file(part["file"]), str(part["family"]), dict(part["config"]))
+def _network(part: Mapping[str, Any]) -> NetworkPart:
+    return NetworkPart(_file(part["file"]), str(part["family"]), dict(part["config"]))
+
+
+def _optional_network(part: Mapping[str, Any] | None) -> NetworkPart | None:
+    return None if part is None else _network(part)
+
+
+def _encoders(document: Mapping[str, Any]) -> dict[str, NetworkPart]:
+    """Encoders in the order of `ENCODER_PARTS`; a bundle of before has one, called `encoder`."""
+    parts = {key: _network(part) for key, part in document.get("encoders", {}).items()}
+    if "encoder" in document:
+        parts[ANY_ENCODER] = _network(document["encoder"])
+    for key in parts:
+        if key not in ENCODER_PARTS:
+            raise ValueError(f"encoder {key!r} is not one of {', '.join(ENCODER_PARTS)}")
+    return {key: parts[key] for key in ENCODER_PARTS if key in parts}
 
 
 def _directions(part: Mapping[str, Any] | None) -> DirectionsPart | None:

@@ -46,11 +46,15 @@ def own_encoder(manifest: Manifest) -> EncoderCheckpoint:
     """Read the encoder of a bundle, and the generator beside it.
 
     Raises:
-        InvalidInputError: The bundle has no encoder.
+        InvalidInputError: The bundle has no encoder, or several.
     """
-    part = manifest.encoder
-    if part is None:
-        raise InvalidInputError(f"the bundle {manifest.name} has no encoder", value=manifest.name)
+    if len(manifest.encoders) != 1:
+        raise InvalidInputError(
+            f"the bundle {manifest.name} has {len(manifest.encoders)} encoders, but must have 1 to "
+            f"take it from: {', '.join(manifest.encoders) or 'none'}",
+            value=manifest.name,
+        )
+    (part,) = manifest.encoders.values()
     return EncoderCheckpoint(
         part.family,
         part.config,

@@ -17,7 +17,7 @@ from ni_core.bundles.manifest import Manifest
 from ni_core.bundles.samples import spread_labels
 from ni_core.encoders import require_fit
 from ni_core.errors import BrokenBundleError
-from ni_core.generators import Generator
+from ni_core.generators import Generator, latent_shape
 from ni_core.generators.protocol import sample_z
 from ni_core.images import grid
 
@@ -97,8 +97,8 @@ def check_bundle(bundle: Bundle) -> Check:
     if bundle.generator.num_layers and "z" in bundle.generator.spaces:
         check += _check_mean(bundle.generator)
     check += _check_distance(bundle, pictures)
-    if bundle.encoder is not None:
-        check += _check_encoder(bundle, pictures)
+    for kind in bundle.encoders:
+        check += _check_encoder(bundle, kind, pictures)
     return check
 
 
@@ -206,29 +206,31 @@ def _check_distance(bundle: Bundle, pictures: Tensor) -> Check:
     return Check({"lpips_between_samples": round(distance, 4)})
 
 
-def _check_encoder(bundle: Bundle, pictures: Tensor) -> Check:
+def _check_encoder(bundle: Bundle, kind: str, pictures: Tensor) -> Check:
     """Encode samples; an encoder that fits does better than the mean picture."""
-    encoder, generator = bundle.encoder, bundle.generator
-    assert encoder is not None
+    encoder, generator = bundle.encoders[kind], bundle.generator
     require_fit(encoder, generator)
     inputs = pictures.clamp(-1, 1).to(bundle.device)
     codes = torch.cat([encoder.encode(picture, generator) for picture in inputs.split(1)])
-    shape = (SAMPLES, generator.num_layers, generator.w_dim)
+    shape = (SAMPLES, *latent_shape(generator, encoder.space))
     if tuple(codes.shape) != shape or not bool(codes.isfinite().all()):
         raise _broken(
             bundle,
-            f"has an encoder that gives {list(codes.shape)} with {int((~codes.isfinite()).sum())} "
-            f"values that are not finite; {list(shape)} is needed",
+            f"has an encoder {kind!r} that gives {list(codes.shape)} with "
+            f"{int((~codes.isfinite()).sum())} values that are not finite; "
+            f"{list(shape)} is needed",
         )
-    mean = generator.broadcast(generator.w_avg[None])
+    mean = codes.new_zeros(1, *shape[1:])
+    if encoder.space != "z":
+        mean = generator.broadcast(generator.w_avg[None])
     reached = _psnr(_rendered(generator, codes), pictures)
     baseline = _psnr(_rendered(generator, mean).expand_as(pictures), pictures)
     warning = (
-        f"the encoder brings back {SAMPLES} samples at {reached:.1f} dB, and their mean picture "
-        f"alone has {baseline:.1f} dB: it may belong to another generator"
+        f"encoder {kind!r} brings back {SAMPLES} samples at {reached:.1f} dB, and their mean "
+        f"picture alone has {baseline:.1f} dB: it may belong to another generator"
     )
     return Check(
-        {"encoder_psnr_db": round(reached, 2), "mean_picture_psnr_db": round(baseline, 2)},
+        {f"{kind}_psnr_db": round(reached, 2), "mean_picture_psnr_db": round(baseline, 2)},
         (warning,) if not reached > baseline else (),
     )
 

@@ -5,6 +5,7 @@ from ni_core.encoders.families import (
     EncoderConfig,
     build_encoder,
     empty_encoder,
+    encoder_kind,
     read_encoder_config,
 )
 from ni_core.encoders.protocol import Encoder, OnPass, Pass, fit_input, require_fit
@@ -17,6 +18,7 @@ __all__ = [
     "Pass",
     "build_encoder",
     "empty_encoder",
+    "encoder_kind",
     "fit_input",
     "read_encoder_config",
     "require_fit",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from torch import Tensor, nn
 
+from ni_core.encoders.compact import CompactConfig, CompactEncoder
 from ni_core.encoders.idinvert import IdinvertEncoder, IdinvertEncoderConfig
+from ni_core.encoders.mapper import LatentMapper, MapperConfig
 from ni_core.encoders.protocol import Encoder
 from ni_core.encoders.psp import Psp, PspConfig
 from ni_core.errors import BrokenBundleError
 from ni_core.generators.unfilled import fields_of, unfilled
 
-EncoderConfig = PspConfig | IdinvertEncoderConfig
+EncoderConfig = PspConfig | IdinvertEncoderConfig | CompactConfig | MapperConfig
 """Frozen dataclass of numbers, texts, booleans and tuples of them."""
 
 
@@ -38,9 +40,31 @@ ENCODERS: dict[str, EncoderFamily] = {
     for family in (
         EncoderFamily(Psp.family, PspConfig, Psp),
         EncoderFamily(IdinvertEncoder.family, IdinvertEncoderConfig, IdinvertEncoder),
+        EncoderFamily(CompactEncoder.family, CompactConfig, CompactEncoder),
+        EncoderFamily(LatentMapper.family, MapperConfig, LatentMapper),
     )
 }
 """All families by name."""
+
+
+def encoder_kind(family: str, config: EncoderConfig | Mapping[str, Any]) -> str:
+    """Name of an encoder among a bundle's parts, and of the method that runs it.
+
+    `restyle` looks at its last guess, `e4e` was trained row after row, `psp` neither, `mapper` is
+    a family; an encoder of another family is just `encoder`.
+
+    Args:
+        family: A name in `ENCODERS`.
+        config: The family's configuration, or its fields.
+    """
+    if family == LatentMapper.family:
+        return family
+    fields = config if isinstance(config, Mapping) else asdict(config)
+    if fields.get("refines"):
+        return "restyle"
+    if fields.get("progressive"):
+        return "e4e"
+    return "encoder" if "refines" not in fields else "psp"
 
 
 def read_encoder_config(family: str, fields: Mapping[str, Any]) -> EncoderConfig:

@@ -5,27 +5,15 @@ Sources: pSp, arXiv:2008.00951; e4e, arXiv:2102.02766; ReStyle, arXiv:2104.02699
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ni_core.encoders.bodies import Body
 from ni_core.encoders.heads import COARSE_ROWS, MEDIUM_ROWS, Flattened, Pooled, Pyramid, Style
-from ni_core.encoders.protocol import (
-    OnPass,
-    Pass,
-    fit_input,
-    fit_rendering,
-    read_stage,
-    read_steps,
-    require_fit,
-)
-from ni_core.encoders.rendering import Rendering
-from ni_core.errors import GeneratorMismatchError, InvalidOptionError
-from ni_core.generators import Generator, Space
+from ni_core.encoders.passes import PassEncoder
 
 Head = Literal["pyramid", "last", "pooled", "flattened"]
 
@@ -77,22 +65,22 @@ class PspConfig:
         return coarse + (1 if row < COARSE_ROWS + MEDIUM_ROWS else 2)
 
 
-class Psp(nn.Module):
+class Psp(PassEncoder):
     """An encoder of the pSp family; satisfies `Encoder`."""
 
     family: str = "psp"
 
     def __init__(self, config: PspConfig) -> None:
-        super().__init__()
+        super().__init__(
+            config.num_layers,
+            config.w_dim,
+            input_shape=config.input_shape,
+            space="w" if config.head == "pooled" else "w+",
+            iterations=config.iterations,
+            refines=config.refines,
+            stages=config.num_layers - 1 if config.progressive else 0,
+        )
         self.config = config
-        self.input_shape = config.input_shape
-        self.num_layers = config.num_layers
-        self.w_dim = config.w_dim
-        self.space: Space = "w" if config.head == "pooled" else "w+"
-        self.iterations = config.iterations
-        self.needs_generator = config.refines
-        self.stages = config.num_layers - 1 if config.progressive else 0
-        self.generator: Generator | None = None
         self.body = Body(
             config.body, config.input_channels, config.widths, config.units, config.reduction
         )
@@ -101,51 +89,9 @@ class Psp(nn.Module):
             Style(config.widths[-1], config.w_dim, config.style_convolutions(row))
             for row in range(config.num_layers if config.head in ("pyramid", "last") else 0)
         )
-        self.w_avg = nn.Buffer(torch.zeros(config.num_layers, config.w_dim))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.w_avg.device
-
-    def freeze(self) -> Self:
-        """Set up for inference, without gradients.
-
-        Channels stay first: channels last was slower and had four times the rounding error.
-        """
-        return self.eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def encode(
-        self,
-        images: Tensor,
-        generator: Generator | None = None,
-        *,
-        steps: int | None = None,
-        stage: int | None = None,
-        start: Tensor | None = None,
-        on_pass: OnPass | None = None,
-    ) -> Tensor:
-        """Find latents; see `Encoder.encode`."""
-        steps, stage = read_steps(self, steps), read_stage(self, stage)
-        generator = self._generator(generator)
-        pictures = fit_input(images.to(self.device), self.input_shape)
-        for step, latents, images_of in self._passes(pictures, generator, start, stage, steps):
-            if on_pass is not None:
-                on_pass(Pass(step, steps, latents, images_of))
-        return latents
 
     def offsets(self, inputs: Tensor, stage: int | None = None) -> Tensor:
-        """Run the network once.
-
-        Args:
-            inputs: `[n, 3, h, w]` of `input_shape`; `[n, 6, h, w]`, pictures and their
-                reconstructions, if the encoder refines.
-            stage: Progressive stage; None is the last one.
-
-        Returns:
-            What is to be added to the mean of W, or to the last guess: `[n, num_layers, w_dim]`.
-        """
+        """Run the network once; see `PassEncoder.offsets`."""
         maps = self.body(inputs)
         if isinstance(self.head, Pooled):
             w: Tensor = self.head(maps[-1])
@@ -164,42 +110,6 @@ class Psp(nn.Module):
         first = rows[0]
         raised = [first, *(first + row for row in rows[1:])]
         return torch.stack(raised + [first] * (self.num_layers - len(rows)), dim=1)
-
-    def _passes(
-        self,
-        pictures: Tensor,
-        generator: Generator | None,
-        start: Tensor | None,
-        stage: int,
-        steps: int,
-    ) -> Iterator[tuple[int, Tensor, Rendering]]:
-        latents = self._start(start, len(pictures))
-        rendering = Rendering(generator, latents if start is not None else self.w_avg[None])
-        for step in range(1, steps + 1):
-            inputs = pictures
-            if self.needs_generator:
-                shown = fit_rendering(rendering(), self.input_shape).expand_as(pictures)
-                inputs = torch.cat([pictures, shown], dim=1)
-            latents = latents + self.offsets(inputs, stage)
-            rendering = Rendering(generator, latents)
-            yield step, latents, rendering
-
-    def _start(self, start: Tensor | None, n: int) -> Tensor:
-        if start is None:
-            return self.w_avg.expand(n, -1, -1)
-        if not self.needs_generator:
-            raise InvalidOptionError("this encoder has a single pass: it cannot refine a start")
-        return start.to(self.w_avg)
-
-    def _generator(self, given: Generator | None) -> Generator | None:
-        generator = given if given is not None else self.generator
-        if generator is None and self.needs_generator:
-            raise GeneratorMismatchError(
-                "this encoder looks at the picture of its last guess, and so needs its generator"
-            )
-        if generator is not None:
-            require_fit(self, generator)
-        return generator
 
 
 def _head(config: PspConfig) -> nn.Module | None:

@@ -14,10 +14,10 @@ from ni_core.bundles.bundle import Bundle, load_bundle
 from ni_core.directions import Direction, find_directions
 from ni_core.evaluation.reading import (
     BATCH,
-    WELL_READ,
     open_judge,
     read_factors,
     reading_scores,
+    well_read,
 )
 from ni_core.generators import sample_z
 from ni_core.training.judge import Judge
@@ -42,7 +42,13 @@ def default_ranges(num_layers: int) -> list[str]:
 
 @torch.no_grad()
 def correlations(
-    bundle: Bundle, judge: Judge, direction: Direction, w_plus: Tensor, weights: Tensor
+    bundle: Bundle,
+    judge: Judge,
+    direction: Direction,
+    w_plus: Tensor,
+    weights: Tensor,
+    *,
+    before: Tensor | None = None,
 ) -> Tensor:
     """Correlation of a direction's weight with the change of every factor it causes.
 
@@ -52,19 +58,50 @@ def correlations(
         direction: A direction in W.
         w_plus: Latents `[n, num_layers, w_dim]`.
         weights: From -1 to 1, `[n]`: the part of the safe range to go in each picture.
+        before: Factors read before the edit `[n, F]`, where they are known.
 
     Returns:
         `[F]`, from -1 to 1.
     """
     amounts = weights.to(w_plus) * direction.range[1]
-    edited = w_plus.clone()
-    edited[:, list(direction.layers)] += amounts[:, None, None] * direction.vector.to(w_plus)
-    change = _read(bundle, judge, edited) - _read(bundle, judge, w_plus)
+    change = factor_changes(bundle, judge, direction, w_plus, amounts, before=before)
     columns = torch.cat([amounts[:, None].cpu(), change], dim=1).T
     return torch.corrcoef(columns)[0, 1:].nan_to_num()
 
 
-def _read(bundle: Bundle, judge: Judge, w_plus: Tensor) -> Tensor:
+@torch.no_grad()
+def factor_changes(
+    bundle: Bundle,
+    judge: Judge,
+    direction: Direction,
+    w_plus: Tensor,
+    amounts: Tensor,
+    *,
+    before: Tensor | None = None,
+) -> Tensor:
+    """How much every factor changes when latents move along a direction.
+
+    Args:
+        bundle: Whose direction it is.
+        judge: Reads factors.
+        direction: A direction in W.
+        w_plus: Latents `[n, num_layers, w_dim]`.
+        amounts: Weight of the edit in each picture, `[n]`.
+        before: Factors read before the edit `[n, F]`, where they are known.
+
+    Returns:
+        `[n, F]`, in standard deviations of a factor, on the CPU.
+    """
+    edited = w_plus.clone()
+    edited[:, list(direction.layers)] += amounts[:, None, None] * direction.vector.to(w_plus)
+    if before is None:
+        before = read_latents(bundle, judge, w_plus)
+    return read_latents(bundle, judge, edited) - before
+
+
+@torch.no_grad()
+def read_latents(bundle: Bundle, judge: Judge, w_plus: Tensor) -> Tensor:
+    """Standardised factors `[n, F]` of the pictures of latents `[n, num_layers, w_dim]`."""
     parts = [bundle.generator.synthesize(part).clamp(-1, 1) for part in w_plus.split(BATCH)]
     return read_factors(judge, torch.cat(parts))
 
@@ -88,12 +125,13 @@ def report(
     """
     generator = bundle.generator
     scores = reading_scores(judge, bundle, n=READING_PICTURES, seed=seed)
-    known = torch.tensor([score >= WELL_READ for score in scores.values()])
+    known = well_read(scores)
     z = sample_z(generator, pictures, seed=seed).to(generator.device)
     w_plus = generator.broadcast(generator.map(z))
     weights = torch.rand(pictures, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    before = read_latents(bundle, judge, w_plus)
     found = {
-        direction.id: correlations(bundle, judge, direction, w_plus, weights) * known
+        direction.id: correlations(bundle, judge, direction, w_plus, weights, before=before) * known
         for layers in ranges
         for direction in find_directions(bundle, layers=layers, k=k)
     }

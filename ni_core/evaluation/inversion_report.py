@@ -16,7 +16,6 @@ from torch import Tensor
 from ni_core.bundles.bundle import Bundle, load_bundle
 from ni_core.evaluation.generator_report import generate
 from ni_core.evaluation.reading import (
-    WELL_READ,
     by_factor,
     open_judge,
     read_factors,
@@ -24,6 +23,7 @@ from ni_core.evaluation.reading import (
     render_all,
     standardised,
     unseen_factors,
+    well_read,
 )
 from ni_core.images import encode_image, grid
 from ni_core.inversion import InversionResult, invert
@@ -78,16 +78,16 @@ def factor_error(
         `renders` and `reconstructions`, the root mean squared error against the truth in standard
         deviations of a factor; `ratio` of the two; and the error of every factor for both.
     """
-    well_read = torch.tensor([score >= WELL_READ for score in scores.values()])
+    counted = well_read(scores)
     squares = {
         "renders": (read_factors(judge, renders) - truth).square(),
         "reconstructions": (read_factors(judge, made) - truth).square(),
     }
-    means = {name: float(square[:, well_read].mean().sqrt()) for name, square in squares.items()}
+    means = {name: float(square[:, counted].mean().sqrt()) for name, square in squares.items()}
     return {
         **{name: round(value, 4) for name, value in means.items()},
         "ratio": round(means["reconstructions"] / means["renders"], 3),
-        "factors": int(well_read.sum()),
+        "factors": int(counted.sum()),
         "by_factor": {name: by_factor(sq.mean(dim=0).sqrt()) for name, sq in squares.items()},
     }
 

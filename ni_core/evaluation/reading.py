@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -68,6 +69,11 @@ def reading_scores(judge: Judge, bundle: Bundle, *, n: int, seed: int) -> dict[s
     """R² of every factor on `n` unseen renders: what the judge can be asked about."""
     factors = unseen_factors(n, seed=seed, part=1)
     return determination_of(read_factors(judge, render_all(factors, bundle)), standardised(factors))
+
+
+def well_read(scores: Mapping[str, float]) -> Tensor:
+    """Factors that a judge reads well, bool `[F]`, from its R² by factor."""
+    return torch.tensor([score >= WELL_READ for score in scores.values()])
 
 
 def determination_of(read: Tensor, truth: Tensor) -> dict[str, float]:

@@ -12,13 +12,12 @@ from ni_core.inversion.methods import (
     resolve_method,
 )
 from ni_core.inversion.optimize import OptimizeOptions
-from ni_core.inversion.options import DescentOptions, MethodOptions, OptionSchema
+from ni_core.inversion.options import MethodOptions, OptionSchema, StopOptions
 from ni_core.inversion.report import InversionResult, OnStep, StepReport, Stopped
 
 __all__ = [
     "AUTO",
     "METHODS",
-    "DescentOptions",
     "EncoderOptions",
     "InversionResult",
     "Method",
@@ -27,6 +26,7 @@ __all__ = [
     "OptimizeOptions",
     "OptionSchema",
     "StepReport",
+    "StopOptions",
     "Stopped",
     "available_methods",
     "invert",

@@ -10,6 +10,7 @@ penalty on their length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,7 +25,17 @@ _FLOOR = 1e-4
 
 
 class Coordinates:
-    """A change of coordinates of the last dimension; this one changes nothing."""
+    """A change of coordinates of the last dimension; this one changes nothing.
+
+    Attributes:
+        keeps_rows: Whether the rows of W+ still are dimension 1.
+    """
+
+    keeps_rows: ClassVar[bool] = True
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate at a step, from 1."""
+        return 1.0
 
     def to_latents(self, v: Tensor) -> Tensor:
         """Coordinates `[..., d]` to latents `[..., d]`; differentiable."""

@@ -40,6 +40,11 @@ class Problem:
     objective: Objective
     coordinates: Coordinates = field(default_factory=Coordinates)
 
+    @property
+    def moves_rows(self) -> bool:
+        """Whether rows of W+ are moved, each on its own or together."""
+        return self.space == "w+" and self.coordinates.keeps_rows
+
     def render(self, latents: Tensor, noise: Noise = "const") -> Tensor:
         """Latents `[n, ...]` to images `[n, 3, r, r]`."""
         latents = to_synthesis_input(self.generator, latents, self.space)
@@ -79,7 +84,8 @@ def descend(
     if options.learning_rate is not None:
         highest_rate = options.learning_rate
     for step in range(first_step + 1, options.steps + 1):
-        rate = highest_rate * clock.ramp(step) * clock.apart(step, descent.shared_steps)
+        rate = highest_rate * problem.coordinates.rate(step)
+        rate *= clock.ramp(step) * clock.apart(step, descent.shared_steps)
         descent.step(step, rate)
         clock.done = step
         if on_step is not None:
@@ -124,7 +130,7 @@ class _Descent:
         self._optimizer = _OPTIMIZERS[options.optimizer](self._parameters)
         self._stalls = [_Stall() for _ in history]
         self._losses = [math.inf for _ in history]
-        shared_part = options.shared_part if problem.space == "w+" else 1.0
+        shared_part = options.shared_part if problem.moves_rows else 1.0
         self.shared_steps = round(shared_part * options.steps)
         self._best_rows = _best_rows(self.best_losses, starts)
 
@@ -155,7 +161,7 @@ class _Descent:
             irregularity = noise_regularity(self._parameters[1:])
             regularised = losses + self._options.noise_coefficient * irregularity
         gradients = torch.autograd.grad(regularised.sum(), self._parameters)
-        if self._problem.space == "w+":
+        if self._problem.moves_rows:
             gradients = self._share(gradients, step)
         losses = losses.detach()
         self._best_rows = _best_rows(losses, self.starts)

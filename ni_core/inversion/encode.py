@@ -12,18 +12,24 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
+from ni_core.bundles.manifest import ANY_ENCODER
 from ni_core.encoders import Encoder, Pass
-from ni_core.errors import UnknownMethodError
+from ni_core.errors import InvalidOptionError, SpaceNotAvailableError, UnknownMethodError
+from ni_core.generators import Space
+from ni_core.inversion.missing_parts import how_to_get
 from ni_core.inversion.options import MethodOptions, option
 from ni_core.inversion.report import Found, OnStep, StepReport
 
 
 @dataclass(frozen=True)
 class EncoderOptions(MethodOptions):
-    """Options of `encoder`."""
+    """Options of all methods that run an encoder."""
 
     space: str | None = option(
-        None, "Latent space of the result; there is only w+.", type=str, choices=("w+",)
+        None,
+        "Latent space of the result: the encoder's own.",
+        type=str,
+        choices=("z", "w+"),
     )
     steps: int | None = option(
         None,
@@ -39,11 +45,12 @@ def encode(
     images: Tensor,
     options: EncoderOptions,
     *,
+    kind: str,
     on_step: OnStep | None = None,
     start: Tensor | None = None,
     first_step: int = 0,
 ) -> Found:
-    """Let the bundle's encoder find the latents.
+    """Let an encoder of the bundle find the latents.
 
     The loss of a pass is the mean squared error of its picture on [-1, 1]; the result is that of
     the last pass.
@@ -52,6 +59,7 @@ def encode(
         bundle: Generator and encoder.
         images: Targets `[n, 3, r, r]`, on the bundle's device.
         options: How many passes.
+        kind: Which encoder; `encoder` is the first the bundle has.
         on_step: Called after each pass.
         start: Latents in W+ to refine instead of the mean; an encoder of one pass ignores them.
         first_step: Passes already done by the run that left `start`.
@@ -61,9 +69,9 @@ def encode(
 
     Raises:
         InvalidOptionError: More than one pass of an encoder that has only one.
-        UnknownMethodError: The bundle has no encoder.
+        UnknownMethodError: The bundle has no such encoder.
     """
-    encoder = encoder_of(bundle)
+    encoder = encoder_of(bundle, kind)
     steps = options.steps if options.steps is not None else encoder.iterations
     if start is not None and first_step >= steps:
         return Found(start, [[] for _ in images], first_step, "steps")
@@ -76,15 +84,72 @@ def encode(
     return Found(passes.latents, passes.history, steps, "steps", passes.images)
 
 
-def encoder_of(bundle: Bundle) -> Encoder:
-    """Return the bundle's encoder.
+def encoder_of(bundle: Bundle, kind: str) -> Encoder:
+    """Return a bundle's encoder of some kind; `encoder` stands for the first it has.
 
     Raises:
         UnknownMethodError: It has none.
     """
-    if bundle.encoder is None:
-        raise UnknownMethodError(f"{bundle.name} has no encoder", value=bundle.name)
-    return bundle.encoder
+    encoders = bundle.encoders
+    if kind == ANY_ENCODER and encoders:
+        return encoders.get(kind, next(iter(encoders.values())))
+    if kind not in encoders:
+        raise UnknownMethodError(
+            f"{bundle.name} has no part {kind}; {how_to_get(kind, bundle.name)}",
+            value=kind,
+            limit=list(encoders),
+        )
+    return encoders[kind]
+
+
+def encoded_space(bundle: Bundle, kind: str, options: EncoderOptions) -> Space:
+    """Return the space of what an encoder finds.
+
+    Raises:
+        SpaceNotAvailableError: Another one was asked for.
+    """
+    space: Space = "z" if encoder_of(bundle, kind).space == "z" else "w+"
+    if options.space not in (None, space):
+        raise SpaceNotAvailableError(
+            f"space is {options.space}, but the {kind} of {bundle.name} gives {space}",
+            value=options.space,
+            limit=space,
+        )
+    return space
+
+
+def encoded_start(bundle: Bundle, images: Tensor, space: Space, kind: str) -> Tensor:
+    """Find where a descent can start: the guess of an encoder of the bundle.
+
+    Args:
+        bundle: Whose encoder it is.
+        images: The targets, `[n, 3, r, r]`.
+        space: The space to start in.
+        kind: Which encoder.
+
+    Returns:
+        `[n, ...]`; rows of W+ are averaged where the space is w.
+
+    Raises:
+        InvalidOptionError: The bundle has no such encoder, or it gives latents of another space.
+    """
+    try:
+        encoder = encoder_of(bundle, kind)
+    except UnknownMethodError as error:
+        raise no_start(kind, error) from error
+    if (encoder.space == "z") != (space == "z"):
+        raise InvalidOptionError(
+            f"start is {kind}, which gives latents in {encoder.space}, but the space is {space}",
+            option="start",
+            value=kind,
+        )
+    found = encoder.encode(images, bundle.generator)
+    return found.mean(dim=1) if space == "w" else found
+
+
+def no_start(part: str, error: UnknownMethodError) -> InvalidOptionError:
+    """What to raise where the part to start with is missing."""
+    return InvalidOptionError(f"start is {part}, but {error}", option="start", value=part)
 
 
 class _Passes:

@@ -58,7 +58,7 @@ def invert(
     if options is None or isinstance(options, Mapping):
         options = parse_options(name, options or {})
     images = _checked_images(bundle, images)
-    space = METHODS[name].space(bundle.generator, options)
+    space = METHODS[name].space(bundle, options)
     start = _checked_start(bundle, start, space, len(images))
     _check_first_step(first_step, options.steps)
     found = METHODS[name].run(

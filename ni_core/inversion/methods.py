@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ni_core.bundles.bundle import Bundle
+from ni_core.bundles.manifest import ANY_ENCODER, LANDSCAPE_PART
 from ni_core.errors import UnknownMethodError
-from ni_core.generators import Generator, Space, require_space
-from ni_core.inversion.encode import EncoderOptions, encode
+from ni_core.generators import Space, require_space
+from ni_core.inversion.encode import EncoderOptions, encode, encoded_space
+from ni_core.inversion.landscape import LandscapeOptions, landscape
+from ni_core.inversion.missing_parts import how_to_get
 from ni_core.inversion.optimize import OptimizeOptions, optimize, space_of
 from ni_core.inversion.options import MethodOptions, OptionSchema, parse, schema_of
 from ni_core.inversion.report import Found
-
-_IMPORTED_PARTS = ("encoder",)
-"""Parts that a bundle need not have, by the name of the option that imports them."""
 
 AUTO = "auto"
 """Stands for the best method a bundle has the parts for."""
@@ -30,7 +31,7 @@ class Method:
         meaning: One sentence for users.
         needs: Parts a bundle must have.
         options: Dataclass of its options.
-        space: `(generator, options)` to the space of its results.
+        space: `(bundle, options)` to the space of its results.
         run: `(bundle, images, options, *, on_step, start, first_step)` to the latents found.
     """
 
@@ -38,8 +39,19 @@ class Method:
     meaning: str
     needs: frozenset[str]
     options: type[MethodOptions]
-    space: Callable[[Generator, Any], Space]
+    space: Callable[[Bundle, Any], Space]
     run: Callable[..., Found]
+
+
+def _encoder_method(kind: str, meaning: str) -> Method:
+    return Method(
+        name=kind,
+        meaning=meaning,
+        needs=frozenset({"generator", kind}),
+        options=EncoderOptions,
+        space=lambda bundle, options: encoded_space(bundle, kind, options),
+        run=partial(encode, kind=kind),
+    )
 
 
 METHODS: dict[str, Method] = {
@@ -50,17 +62,25 @@ METHODS: dict[str, Method] = {
             meaning="Gradient descent on the latent: slow, accurate, works with any generator.",
             needs=frozenset({"generator", "trunk"}),
             options=OptimizeOptions,
-            space=lambda generator, options: space_of(generator, options.space),
+            space=lambda bundle, options: space_of(bundle.generator, options.space),
             run=optimize,
         ),
-        Method(
-            name="encoder",
-            meaning="The bundle's encoder: fast, one pass or a few, good to edit, less accurate.",
-            needs=frozenset({"generator", "encoder"}),
-            options=EncoderOptions,
-            space=lambda generator, options: require_space(generator, "w+"),
-            run=encode,
+        _encoder_method("e4e", "An encoder whose rows stay near one w: fast, and good to edit."),
+        _encoder_method("restyle", "An encoder that corrects its guess in a few passes."),
+        _encoder_method("psp", "An encoder of one pass, each row of W+ free: fast."),
+        _encoder_method(
+            "mapper",
+            "A small network on frozen features: fast, and completes pictures with holes in grey.",
         ),
+        Method(
+            name=LANDSCAPE_PART,
+            meaning="Plain descent in a learnt space: accurate in few steps.",
+            needs=frozenset({"generator", "trunk", LANDSCAPE_PART}),
+            options=LandscapeOptions,
+            space=lambda bundle, options: require_space(bundle.generator, "w+"),
+            run=landscape,
+        ),
+        _encoder_method(ANY_ENCODER, "The first encoder that the model has, whatever its kind."),
     )
 }
 """All methods, the best first: `auto` takes the first one available."""
@@ -122,13 +142,10 @@ def option_schema(method: str) -> list[OptionSchema]:
 
 def _how_to_get(name: str, model: str) -> str:
     """Say which part a known method lacks, and how to add it."""
-    missing = [part for part in _IMPORTED_PARTS if name in METHODS and part in METHODS[name].needs]
-    if not missing:
-        return ""
-    return (
-        f"; it needs an {missing[0]}, which {model} has not: "
-        f"add it with `ni models import --{missing[0]}`"
-    )
+    parts = METHODS[name].needs - {"generator"} if name in METHODS else ()
+    ways = [(part, how_to_get(part, model)) for part in parts]
+    lines = [f"; it needs the part {part}: {way}" for part, way in ways if way]
+    return "".join(lines)
 
 
 def _method(name: str) -> Method:

@@ -13,41 +13,28 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
-from ni_core.errors import InvalidOptionError
+from ni_core.bundles.manifest import ENCODER_PARTS, LANDSCAPE_PART
 from ni_core.generators import SPACES, Generator, Space, require_space
 from ni_core.inversion.coordinates import coordinates_of
 from ni_core.inversion.descent import Problem, descend
+from ni_core.inversion.distance import DistanceOptions, objective_of
 from ni_core.inversion.options import DescentOptions, option
 from ni_core.inversion.report import Found, OnStep
-from ni_core.inversion.starts import encoded_starts, mean_starts
-from ni_core.objectives import Objective
+from ni_core.inversion.starts import found_start, mean_starts
 
-_CALIBRATED_LPIPS: dict[Space, float] = {"z": 0.3, "w": 1.0, "w+": 1.0}
-"""Coefficients of LPIPS by space, on a trunk that the channel weights of LPIPS fit."""
-
-_PLAIN_LPIPS = 0.1
-"""Coefficient of LPIPS on other trunks."""
+MEAN_START = "mean"
+"""The start that needs no encoder."""
 
 
 @dataclass(frozen=True)
-class OptimizeOptions(DescentOptions):
+class OptimizeOptions(DistanceOptions, DescentOptions):
     """Options of `optimize`."""
 
-    mse_coefficient: float = option(
-        1.0, "Multiplies the mean squared error on [-1, 1].", minimum=0, maximum=1e6
-    )
-    lpips_coefficient: float | None = option(
-        None,
-        "Multiplies LPIPS; by default 0.1, but where the trunk is calibrated 0.3 in z, "
-        "and 1 in w and w+.",
-        minimum=0,
-        maximum=1e6,
-    )
     start: str = option(
         "mean",
-        "First starting point: the mean of all latents, or what the bundle's encoder finds.",
+        "First starting point: the mean of all latents, or what a part of the model finds.",
         type=str,
-        choices=("mean", "encoder"),
+        choices=(MEAN_START, *ENCODER_PARTS, LANDSCAPE_PART),
     )
     starts: int = option(
         4,
@@ -90,18 +77,10 @@ def optimize(
         InversionDivergedError: A loss or gradient is not finite.
     """
     space = space_of(bundle.generator, options.space)
-    lpips_coefficient = _lpips_coefficient(bundle, options, space)
-    _check_coefficients(options, lpips_coefficient)
-    objective = Objective.towards(
-        images,
-        bundle.perceptual,
-        mse_coefficient=options.mse_coefficient,
-        lpips_coefficient=lpips_coefficient,
-    )
+    objective = objective_of(bundle, images, options, space, options.target_lpips)
     problem = Problem(bundle.generator, space, objective, coordinates_of(bundle, space))
     if start is None:
-        starts = encoded_starts if options.start == "encoder" else mean_starts
-        start = starts(bundle, images, space, options.starts, options.seed)
+        start = first_points(bundle, images, space, options)
     return descend(
         problem,
         start,
@@ -123,23 +102,11 @@ def space_of(generator: Generator, name: str | None) -> Space:
     return next(space for space in reversed(SPACES) if space in generator.spaces)
 
 
-def _lpips_coefficient(bundle: Bundle, options: OptimizeOptions, space: Space) -> float:
-    if options.lpips_coefficient is not None:
-        return options.lpips_coefficient
-    return _CALIBRATED_LPIPS[space] if bundle.manifest.trunk.calibrated else _PLAIN_LPIPS
-
-
-def _check_coefficients(options: OptimizeOptions, lpips_coefficient: float) -> None:
-    if not options.mse_coefficient and not lpips_coefficient:
-        raise InvalidOptionError(
-            "mse_coefficient and lpips_coefficient are both 0: there is nothing to minimise",
-            option="lpips_coefficient",
-            value="0",
-        )
-    if options.target_lpips is not None and not lpips_coefficient:
-        raise InvalidOptionError(
-            f"target_lpips is {options.target_lpips:g}, but lpips_coefficient is 0: "
-            "LPIPS is not measured",
-            option="target_lpips",
-            value=str(options.target_lpips),
-        )
+def first_points(bundle: Bundle, images: Tensor, space: Space, options: OptimizeOptions) -> Tensor:
+    """Where a descent begins: `[n * starts, ...]`, those of an image in a row."""
+    points = mean_starts(bundle, images, space, options.starts, options.seed)
+    if options.start == MEAN_START:
+        return points
+    points = points.clone()
+    points[:: options.starts] = found_start(bundle, images, space, options.start)
+    return points

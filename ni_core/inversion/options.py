@@ -70,16 +70,22 @@ class MethodOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class DescentOptions(MethodOptions):
-    """Options of the loop, common to all methods that descend."""
+class StopOptions(MethodOptions):
+    """Options of methods that can stop early."""
 
-    steps: int = option(200, "Steps of the optimiser.", type=int, minimum=1, maximum=5000)
     budget_seconds: float | None = option(
         None, "Stop when this time is used up, but not before one step.", minimum=0, maximum=3600
     )
     target_lpips: float | None = option(
         None, "Stop an image once its LPIPS is this low.", minimum=0, maximum=10
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class DescentOptions(StopOptions):
+    """Options of the loop, common to all methods that descend."""
+
+    steps: int = option(200, "Steps of the optimiser.", type=int, minimum=1, maximum=5000)
     patience: int = option(
         100,
         "Stop an image after so many steps without its loss falling by 0.1 %; 0 is never.",

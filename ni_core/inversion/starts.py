@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
+from ni_core.bundles.manifest import LANDSCAPE_PART
 from ni_core.bundles.samples import spread_labels
-from ni_core.errors import InvalidOptionError
+from ni_core.errors import InvalidOptionError, UnknownMethodError
 from ni_core.generators import Generator, Space
 from ni_core.generators.protocol import sample_z
+from ni_core.inversion.encode import encoded_start, no_start
+from ni_core.inversion.landscape import landscape_start
 
 _START_PSI = 0.7
 """Truncation of random starting points in W, which keeps them near good pictures."""
@@ -35,30 +38,34 @@ def mean_starts(bundle: Bundle, images: Tensor, space: Space, count: int, seed: 
     return points.repeat(len(images), *[1] * (points.dim() - 1))
 
 
-def encoded_starts(bundle: Bundle, images: Tensor, space: Space, count: int, seed: int) -> Tensor:
-    """As `mean_starts`, but with what the bundle's encoder finds in place of the mean.
+def found_start(bundle: Bundle, images: Tensor, space: Space, part: str) -> Tensor:
+    """Find where to start with a part of the bundle: an encoder's guess, or a few steps of θ.
+
+    Args:
+        bundle: Whose part it is.
+        images: The targets, `[n, 3, r, r]`.
+        space: The space to start in.
+        part: Kind of an encoder, or `landscape`.
+
+    Returns:
+        `[n, ...]`; rows of W+ are averaged where the space is w.
 
     Raises:
-        InvalidOptionError: The bundle has no encoder, or the space is z.
+        InvalidOptionError: The bundle has no such part, or it gives latents of another space.
     """
-    if bundle.encoder is None:
-        raise InvalidOptionError(
-            f"start is encoder, but {bundle.name} has none: add one with "
-            "`ni models import --encoder`",
-            option="start",
-            value="encoder",
-        )
+    if part != LANDSCAPE_PART:
+        return encoded_start(bundle, images, space, part)
     if space == "z":
         raise InvalidOptionError(
-            "start is encoder, which gives latents in w+, but the space is z",
+            f"start is {part}, which gives latents in w+, but the space is z",
             option="start",
-            value="encoder",
+            value=part,
         )
-    rows = bundle.encoder.encode(images, bundle.generator)
-    found = rows.mean(dim=1) if space == "w" else rows
-    points = mean_starts(bundle, images, space, count, seed).clone()
-    points[::count] = found
-    return points
+    try:
+        found = landscape_start(bundle, images)
+    except UnknownMethodError as error:
+        raise no_start(part, error) from error
+    return found.mean(dim=1) if space == "w" else found
 
 
 @torch.no_grad()

@@ -1,42 +1,19 @@
-"""Checkpoints of a generator's training: folders of a few small files, whole or not there.
-
-A folder `checkpoint-00217248` holds `checkpoint.json` and safetensors files. Tensors are named
-`part.name`; every tensor stands in one file, and which one has no meaning, so files can be kept
-small whatever the architecture.
-"""
+"""Checkpoints of a generator's training: what a snapshot of it holds."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ni_core.errors import CheckpointError
+from ni_core.errors import BrokenBundleError, CheckpointError
 from ni_core.generators.families import read_config
 from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
 from ni_core.training.hardware import Hardware
-
-FILE_BYTES = 15 << 20
-"""A file is cut before its tensors exceed this; a tensor is never cut."""
-
-FILES = {
-    "generator": ("generator", "average"),
-    "critics": ("critic", "pixel_critic", "reader"),
-    "optimisers": ("generator_optimiser", "critic_optimiser"),
-}
-"""Which parts of a run share files."""
-
-KEPT_CHECKPOINTS = 8
-"""Older checkpoints are deleted."""
-
-DOCUMENT = "checkpoint.json"
+from ni_core.training.snapshots import read_snapshot, write_snapshot
 
 
 @dataclass(frozen=True)
@@ -100,68 +77,14 @@ def join_stretches(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write a checkpoint, whole or not at all, and drop the oldest ones.
-
-    A checkpoint of the same number of pictures is left alone: nothing was trained since.
-
-    Args:
-        checkpoint: What to save.
-        folder: Where checkpoints are kept; made if missing.
-
-    Returns:
-        The checkpoint's own folder.
-    """
-    path = folder / f"checkpoint-{checkpoint.seen:08d}"
-    if path.exists():
-        return path
-    partial = folder / "partial-checkpoint"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, tensors in _files(checkpoint.tensors):
-        save_file(tensors, partial / name)
-    (partial / DOCUMENT).write_text(json.dumps(_document(checkpoint), indent=2) + "\n")
-    partial.rename(path)
-    for old in list_checkpoints(folder)[:-KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
-    return path
-
-
-def _document(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
+    """Write a checkpoint as a snapshot of a folder; see `write_snapshot`."""
+    document = {
         "family": StyleGAN2.family,
         "config": asdict(checkpoint.config),
-        "seen": checkpoint.seen,
         "limit": checkpoint.limit,
         "stretches": [asdict(stretch) for stretch in checkpoint.stretches],
-        "tensors": len(checkpoint.tensors),
     }
-
-
-def _files(tensors: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Names and tensors of the files, each of at most `FILE_BYTES`."""
-    for name, parts in FILES.items():
-        file: dict[str, Tensor] = {}
-        number, size = 1, 0
-        for key, value in tensors.items():
-            if key.split(".")[0] not in parts:
-                continue
-            if file and size + value.nbytes > FILE_BYTES:
-                yield f"{name}-{number}.safetensors", file
-                file, number, size = {}, number + 1, 0
-            file[key] = value.detach().cpu().contiguous()
-            size += value.nbytes
-        yield f"{name}-{number}.safetensors", file
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a folder, by the pictures they have seen."""
-    return sorted(folder.glob("checkpoint-*"))
-
-
-def read_seen(path: Path) -> int:
-    """Pictures a checkpoint has seen, without reading its tensors."""
-    seen: int = json.loads((path / DOCUMENT).read_text())["seen"]
-    return seen
+    return write_snapshot(folder, checkpoint.seen, document, checkpoint.tensors)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -173,13 +96,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: A file is missing or cannot be read.
     """
+    document, tensors = read_snapshot(path)
     try:
-        document = json.loads((path / DOCUMENT).read_text())
-        tensors: dict[str, Tensor] = {}
-        for file in sorted(path.glob("*.safetensors")):
-            tensors |= load_file(file)
-        if len(tensors) != document["tensors"]:
-            raise ValueError(f"{len(tensors)} of {document['tensors']} tensors are there")
         return Checkpoint(
             config=cast(StyleGAN2Config, read_config(document["family"], document["config"])),
             seen=document["seen"],
@@ -187,5 +105,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
             stretches=tuple(Stretch(**stretch) for stretch in document["stretches"]),
             tensors=tensors,
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (KeyError, TypeError, BrokenBundleError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error!r}") from error

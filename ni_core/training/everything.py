@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 
 from ni_core.errors import InvalidOptionError
-from ni_core.training.checkpoint import list_checkpoints, read_seen
 from ni_core.training.features import NETWORKS
 from ni_core.training.hardware import hardware
+from ni_core.training.sizes import SIZES
+from ni_core.training.snapshots import list_snapshots, read_seen
 from ni_core.training.stamps import (
     Basis,
     Stamp,
@@ -33,7 +34,7 @@ from ni_core.training.stamps import (
     read_stamp,
     write_stamp,
 )
-from ni_core.training.steps import SIZES, STEPS, Step
+from ni_core.training.steps import STEPS, Step
 
 UNFINISHED = 3
 """Exit code when the time was up before the end."""
@@ -169,8 +170,8 @@ class Chain:
         """Whether a step that can be continued has come to its end."""
         if step.keeps is None:
             return True
-        checkpoints = list_checkpoints(self.out / step.keeps)
-        return bool(checkpoints) and read_seen(checkpoints[-1]) >= int(self.values["pictures"])
+        checkpoints = list_snapshots(self.out / step.keeps)
+        return bool(checkpoints) and read_seen(checkpoints[-1]) >= int(self._fill(step.until))
 
     def _write_networks(self) -> None:
         """Collect how each network was trained, for the manifest."""

@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ni_core.bundles.parts import add_parts, find_parts
 from ni_core.errors import CheckpointError
 from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
-from ni_core.training.checkpoint import Checkpoint, list_checkpoints, read_checkpoint
+from ni_core.training.checkpoint import Checkpoint, read_checkpoint
+from ni_core.training.snapshots import list_snapshots
 
 AVERAGE_SAMPLES = 100_000
 """Latents whose mean w is `w_avg`."""
@@ -124,8 +126,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: There is none, or it cannot be read.
     """
-    if list_checkpoints(path):
-        path = list_checkpoints(path)[-1]
+    if list_snapshots(path):
+        path = list_snapshots(path)[-1]
     if not path.is_dir():
         raise CheckpointError(f"{path} is neither a checkpoint nor a folder of checkpoints")
     return read_checkpoint(path)
@@ -147,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
         "--figures", type=Path, action="append", default=[], help="JSON of an `ni evaluate` command"
     )
     parser.add_argument("--networks", type=Path, help="JSON: how each network was trained")
+    parser.add_argument(
+        "--part", type=Path, action="append", default=[], help="folder of a part's training"
+    )
     parser.add_argument("--note", action="append", default=[], metavar="KEY=TEXT")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--version", type=int, default=1, help="of the bundle's weights")
@@ -155,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Write generator, trunk, judge and manifest into one folder."""
+    """Write generator, trunk, judge, other parts and manifest into one folder."""
     options = _parser().parse_args(arguments)
     checkpoint = open_checkpoint(options.checkpoint)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -182,6 +187,7 @@ def main(arguments: list[str]) -> int:
     )
     document["source"] = {"sha256": digests(options.out)}
     (options.out / "manifest.json").write_text(json.dumps(document, indent=2) + "\n")
+    add_parts(options.out, [part for folder in options.part for part in find_parts(folder)])
     for file in options.out.iterdir():
         file.chmod(0o644)
     return 0

@@ -19,7 +19,6 @@ from ni_core.training.checkpoint import (
     Checkpoint,
     Stretch,
     join_stretches,
-    list_checkpoints,
     read_checkpoint,
     write_checkpoint,
 )
@@ -27,6 +26,7 @@ from ni_core.training.hardware import Hardware, hardware
 from ni_core.training.picture_set import open_pictures
 from ni_core.training.recipes import SETTINGS, Recipe
 from ni_core.training.regressor import load_regressor
+from ni_core.training.snapshots import list_snapshots
 
 LOG_PICTURES = 1_000
 """Pictures between two lines of the log."""
@@ -140,7 +140,7 @@ def find_start(folder: Path, resume: str | None) -> Checkpoint | None:
         InvalidOptionError: The folder holds checkpoints that would mix with the new ones.
         CheckpointError: The checkpoint cannot be read.
     """
-    there = list_checkpoints(folder)
+    there = list_snapshots(folder)
     if resume == LATEST:
         return read_checkpoint(there[-1]) if there else None
     start = read_checkpoint(Path(resume)) if resume else None

@@ -22,7 +22,53 @@ GENERATOR = (
     "training/regressor.py",
     "training/portraits/*.py",
 )
-EXPORT = ("training/export.py", "generators/stylegan2*.py")
+EXPORT = ("training/export.py", "bundles/parts.py", "generators/stylegan2*.py")
+PART = (
+    "encoders/*.py",
+    "inversion/*.py",
+    "landscapes.py",
+    "objectives.py",
+    "perceptual.py",
+    *(
+        f"training/{name}.py"
+        for name in (
+            "augmentations",
+            "contrastive*",
+            "curvature",
+            "distortion",
+            "encoder*",
+            "factor_reading",
+            "in_flight",
+            "landscape*",
+            "latent_*",
+            "mapper*",
+            "masks",
+            "own_samples",
+            "picture_streams",
+            "ridge",
+            "runs",
+            "schedule",
+            "trajectories",
+        )
+    ),
+)
+RESUMED = ("--pictures", "--seconds", "--threads", "--device", "--checkpoint-s")
+"""Arguments of a learnt part that only say how far and where."""
+
+LEARNING = (
+    "--checkpoint-s {save_s} --seconds {seconds} --resume --device {device} --threads {threads}"
+)
+PARTS = ("psp", "restyle", "e4e", "mapper", "landscape")
+"""Parts that are learnt for the finished generator, each in a folder of its name."""
+
+PARTS_OPTIONS = " ".join(f"--part {{out}}/{part}" for part in PARTS)
+FEATURES = "--features {out}/contrastive/features.safetensors"
+FROM_PSP = "--start {out}/psp/psp.safetensors"
+FEATURE_FILES = ("contrastive/features.safetensors",)
+ENCODER_FILES = (*FEATURE_FILES, "psp/psp.safetensors")
+FIGURES = ("generator", "inversion", "directions", "methods", "curve")
+"""Evaluations whose figures go into the manifest."""
+
 HALF_PRECISION = {"trunk": "trunk_features.safetensors", "judge": "judge_half.safetensors"}
 """What a bundle takes of a network."""
 
@@ -43,6 +89,7 @@ class Step:
         code: Source files that decide what it does, as patterns below `ni_core`.
         progress: Arguments that may change while what is there is continued.
         keeps: Folder with what an interrupted run can continue from.
+        until: Pictures that such a run is to see, in braces.
         chunks: Pattern of the files that it adds to the folder of sets; such a step is left
             out where pictures are rendered on the fly.
     """
@@ -55,6 +102,7 @@ class Step:
     code: tuple[str, ...] = ()
     progress: tuple[str, ...] = field(default=("--threads", "--device", "--seconds"))
     keeps: str | None = None
+    until: str = "{pictures}"
     chunks: str | None = None
 
     @property
@@ -77,13 +125,29 @@ def _network(name: str, kind: str, rest: str, *inputs: str, out: str = "networks
     )
 
 
-def _figures(name: str, rest: str) -> Step:
+def _part(name: str, module: str, rest: str, *inputs: str) -> Step:
+    """A part that is learnt for the finished generator; its own folder keeps its checkpoints."""
+    return Step(
+        name,
+        f"ni_core.training.{module}",
+        f"--bundle {{out}}/draft --out {{out}}/{name} --seed 1 "
+        f"--pictures {{{name}}} {LEARNING} {rest}",
+        inputs=("draft/generator.safetensors", "draft/trunk.safetensors", *inputs),
+        outputs=(f"{name}/{name}.json", f"{name}/{name}.safetensors"),
+        code=PART,
+        progress=RESUMED,
+        keeps=name,
+        until=f"{{{name}}}",
+    )
+
+
+def _figures(name: str, rest: str, *, bundle: str = "draft", module: str | None = None) -> Step:
     return Step(
         f"figures-{name}",
-        f"ni_core.evaluation.{name}_report",
-        f"--bundle {{out}}/draft --out {{out}}/figures/{name}.json "
+        f"ni_core.evaluation.{module or f'{name}_report'}",
+        f"--bundle {{out}}/{bundle} --out {{out}}/figures/{name}.json "
         f"--device {{device}} --threads {{threads}} {rest}",
-        inputs=("draft/*.safetensors",),
+        inputs=(f"{bundle}/*.safetensors",),
         outputs=(f"figures/{name}.json",),
         code=EVALUATION,
     )
@@ -140,57 +204,38 @@ STEPS = (
         keeps="generator",
     ),
     _export("draft", ""),
+    Step(
+        "contrastive",
+        "ni_core.training.contrastive",
+        "--data {data} --resolution {px} --limit {limit} --out {out}/contrastive --seed 1 "
+        f"--read {{reading_set}} --pictures {{contrastive}} {LEARNING}",
+        outputs=("contrastive/features.safetensors",),
+        code=PART,
+        progress=RESUMED,
+        keeps="contrastive",
+        until="{contrastive}",
+    ),
+    _part("psp", "encoders", f"--kind psp --data {{data}} {FEATURES}", *FEATURE_FILES),
+    _part(
+        "restyle",
+        "encoders",
+        f"--kind restyle --data {{data}} {FEATURES} {FROM_PSP}",
+        *ENCODER_FILES,
+    ),
+    _part("e4e", "encoders", f"--kind e4e --data {{data}} {FEATURES} {FROM_PSP}", *ENCODER_FILES),
+    _part("mapper", "mapper", f"--samples {{pairs}} --renders {{read}} {FEATURES}", *FEATURE_FILES),
+    _part("landscape", "landscape", "--data {data}"),
+    _export("equipped", PARTS_OPTIONS, *(f"{part}/*" for part in PARTS)),
     _figures("generator", "--samples {samples} --seed 1"),
     _figures("inversion", "--pictures {inverted} --steps {descent} --seed 1"),
     _figures("directions", "--k {k} --pictures {moved} --seed 1"),
+    _figures("methods", "--pictures {inverted} --steps {descent} --seed 1", bundle="equipped"),
+    _figures("curve", "--pictures {followed} --seed 1", bundle="equipped", module="loss_curve"),
     _export(
         "portraits",
-        " ".join(
-            f"--figures {{out}}/figures/{name}.json"
-            for name in ("generator", "inversion", "directions")
-        ),
+        f"{PARTS_OPTIONS} "
+        + " ".join(f"--figures {{out}}/figures/{name}.json" for name in FIGURES),
+        *(f"{part}/*" for part in PARTS),
         "figures/*.json",
     ),
 )
-
-SIZES: dict[str, dict[str, int | str]] = {
-    "full": {
-        "px": 64,
-        "set": 27_648,
-        "judged": 24_576,
-        "criticised": 24_576,
-        "limit": 24_576,
-        "short": 5,
-        "long": 8,
-        "reading": 7,
-        "tests": 2000,
-        "recipe": "cpu",
-        "pictures": 1_000_000,
-        "samples": 2000,
-        "inverted": 32,
-        "descent": 200,
-        "k": 12,
-        "moved": 256,
-        "version": 2,
-    },
-    "tiny": {
-        "px": 32,
-        "set": 256,
-        "judged": 256,
-        "criticised": 128,
-        "limit": 64,
-        "short": 2,
-        "long": 1,
-        "reading": 1,
-        "tests": 64,
-        "recipe": "tiny",
-        "pictures": 64,
-        "samples": 32,
-        "inverted": 2,
-        "descent": 4,
-        "k": 2,
-        "moved": 8,
-        "version": 1,
-    },
-}
-"""Numbers behind the braces: of the embedded bundle, and of one that exercises the code."""

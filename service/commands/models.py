@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.commands import Commands, model_import
@@ -10,15 +11,24 @@ from service.commands.loading import model_directory, open_cache
 
 if TYPE_CHECKING:
     from ni_core.bundles import Manifest
+    from ni_core.bundles.verification import Check
 
 COLUMNS = "{:<24} {:<12} {:>6} {:<8} {:<20} {:>10} {:>10}  {}"
 
 
 def add_to(commands: Commands) -> None:
-    """Add `ni models import`, `list`, `show`, `verify` and `remove`."""
-    parser = commands.add_parser("models", help="import, list, show, verify or remove models")
+    """Add `ni models import`, `attach`, `list`, `show`, `verify` and `remove`."""
+    parser = commands.add_parser(
+        "models", help="import, extend, list, show, verify or remove models"
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     model_import.add_to(actions)
+    attaching = actions.add_parser("attach", help="add parts that `ni train` made to a model")
+    attaching.add_argument("name")
+    attaching.add_argument(
+        "folders", metavar="FOLDER", type=Path, nargs="+", help="--out of the training"
+    )
+    attaching.set_defaults(run=run_attach)
     listing = actions.add_parser("list", help="a table of all models")
     listing.set_defaults(run=run_list)
     showing = actions.add_parser("show", help="everything the manifest of a model says, as JSON")
@@ -78,6 +88,24 @@ def run_show(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def run_attach(parsed: argparse.Namespace) -> int:
+    """Add the parts, and print what was added and what the check found."""
+    from ni_core.bundles.parts import attach
+
+    kinds, check = attach(parsed.name, parsed.folders, directory=model_directory())
+    print(f"{parsed.name} now has {', '.join(kinds)}")
+    print_check(check)
+    return 0
+
+
+def print_check(check: "Check") -> None:
+    """Print what was measured, and on the side what looks wrong."""
+    for name, value in check.figures.items():
+        print(f"{name:<24} {value}")
+    for warning in check.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
 def run_verify(parsed: argparse.Namespace) -> int:
     """Print what was found; a model that cannot be used is a mistake with a reason."""
     from ni_core.bundles import load_bundle, read_manifest
@@ -89,11 +117,7 @@ def run_verify(parsed: argparse.Namespace) -> int:
     recorded = check_files(manifest)
     print(f"{recorded} of {len(manifest.files)} files have a recorded digest, and fit it")
     bundle = load_bundle(folder)
-    check = check_bundle(bundle)
-    for name, value in check.figures.items():
-        print(f"{name:<24} {value}")
-    for warning in check.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    print_check(check_bundle(bundle))
     model_import.write_sheet(bundle, parsed.sheet)
     return 0
 

@@ -12,6 +12,7 @@ from ni_core.checkpoints import READERS
 from ni_core.images import decode_image
 from service.cli import main
 from service.commands.model_import import TRUNKS as OFFERED
+from tests.parts import write_parts
 from worker.settings import Settings
 
 Capture = pytest.CaptureFixture[str]
@@ -81,6 +82,22 @@ def test_a_changed_file_is_found(models: Path, tiny: str, capsys: Capture) -> No
     assert "generator.safetensors" in capsys.readouterr().err
 
 
+def test_parts_are_attached_to_a_model_and_its_methods_listed(
+    models: Path, tiny: str, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(["models", "import", "--generator", tiny, "--name", "cats"]) == 0
+    work = tmp_path / "work"
+    write_parts(models / "cats", work)
+    capsys.readouterr()
+    assert main(["models", "attach", "cats", str(work)]) == 0
+    assert "cats now has e4e, restyle, psp, mapper, landscape" in capsys.readouterr().out
+    assert main(["models", "show", "cats"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {"e4e", "restyle", "psp", "mapper", "landscape"} <= set(shown["methods"])
+    assert main(["models", "attach", "cats", str(tmp_path)]) == 2
+    assert "holds none of e4e" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -90,7 +107,7 @@ def test_a_changed_file_is_found(models: Path, tiny: str, capsys: Capture) -> No
         ([], "neither a generator"),
         (["--generator", "{tiny}", "--trunk", __file__], Path(__file__).name),
         (["--generator", "{tiny}", "--directions", __file__], Path(__file__).name),
-        (["--generator", "{tiny}", "--encoder", "{tiny}"], "no encoder"),
+        (["--generator", "{tiny}", "--encoder", "{tiny}"], "0 encoders"),
         (["--generator", "{tiny}", "--trunk", "{pt}"], "odd.pt is no trunk"),
     ],
 )

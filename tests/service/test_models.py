@@ -13,7 +13,9 @@ def test_models_say_what_they_are_and_can_do(client: httpx.Client) -> None:
     assert "optimize" in tiny["methods"] and "sefa" in tiny["direction_methods"]
     steps = next(option for option in tiny["options"]["optimize"] if option["name"] == "steps")
     assert steps["default"] == 200 and steps["meaning"]
-    assert client.get(tiny["links"]["self"]).json() == tiny
+    whole = client.get(tiny["links"]["self"]).json()
+    assert whole["training"]["recipe"] == "random weights"
+    assert {key: whole[key] for key in tiny} == tiny
 
 
 def test_an_unknown_model_is_not_found(client: httpx.Client) -> None:

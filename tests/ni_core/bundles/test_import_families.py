@@ -28,7 +28,7 @@ def add_encoder(folder: Path, config: PspConfig) -> Path:
     save_file(tensors, folder / "encoder.safetensors")
     fields = dataclasses.asdict(config)
     part = {"file": "encoder.safetensors", "family": Psp.family, "config": fields}
-    change_manifest(folder, encoder=part)
+    change_manifest(folder, encoders={"psp": part})
     return folder
 
 
@@ -52,11 +52,11 @@ def test_an_encoder_brings_the_generator_beside_it(tmp_path: Path) -> None:
     source = add_encoder(write_tiny_bundle(tmp_path, "source"), FITTING)
     imported = import_bundle("cats", Sources(encoder=source), directory=tmp_path / "models")
     bundle, original = load_bundle(imported.folder), load_bundle(source)
-    assert bundle.encoder is not None and original.encoder is not None
+    encoder, first = bundle.encoders["psp"], original.encoders["psp"]
     pictures = torch.rand(2, 3, 16, 16) * 2 - 1
-    assert torch.equal(bundle.encoder.encode(pictures), original.encoder.encode(pictures))
-    assert {"encoder_psnr_db", "mean_picture_psnr_db"} <= imported.check.figures.keys()
-    assert "encoder" in read_manifest(imported.folder).source["parts"]
+    assert torch.equal(encoder.encode(pictures), first.encode(pictures))
+    assert {"psp_psnr_db", "mean_picture_psnr_db"} <= imported.check.figures.keys()
+    assert "psp" in read_manifest(imported.folder).source["parts"]
 
 
 def test_an_encoder_that_does_worse_than_the_mean_picture_is_a_warning(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_files_that_cannot_be_read_leave_nothing(
 
 
 def test_an_encoder_is_not_made_up(source: Path, directory: Path) -> None:
-    with pytest.raises(InvalidInputError, match="source has no encoder"):
+    with pytest.raises(InvalidInputError, match="source has 0 encoders, but must have 1"):
         import_bundle("cats", Sources(encoder=source), directory=directory)
 
 

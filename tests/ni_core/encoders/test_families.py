@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from ni_core.encoders import ENCODERS, Encoder, build_encoder, empty_encoder, read_encoder_config
+from ni_core.encoders.compact import CompactConfig
+from ni_core.encoders.frozen import FeaturesConfig
 from ni_core.encoders.idinvert import IdinvertEncoderConfig
+from ni_core.encoders.mapper import MapperConfig
 from ni_core.encoders.psp import PspConfig
 from ni_core.errors import BrokenBundleError
 
@@ -17,6 +20,10 @@ CONFIGS: dict[str, Any] = {
         6, 8, widths=(4, 5, 6, 8), units=(1, 1, 1, 1), reduction=2, input_shape=(32, 32)
     ),
     "idinvert": IdinvertEncoderConfig(6, 8, (4, 6, 6)),
+    "compact": CompactConfig(6, 8, resolution=32, hidden=8),
+    "mapper": MapperConfig(
+        "w+", 6, 8, 4, hidden=8, level=4, features=FeaturesConfig(side=16, widths=(4, 6, 8))
+    ),
 }
 
 

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from ni_core.bundles import Bundle
-from ni_core.encoders import Encoder
+from ni_core.encoders import Encoder, encoder_kind
 from ni_core.encoders.psp import Psp, PspConfig
 from ni_core.errors import GeneratorMismatchError, InvalidOptionError, UnknownMethodError
 from ni_core.inversion import StepReport, invert, resolve_method
+from ni_core.inversion.optimize import OptimizeOptions, first_points
+from ni_core.inversion.starts import mean_starts
 
 SINGLE = PspConfig(
     6, 32, widths=(4, 6, 8, 10), units=(1, 1, 1, 1), reduction=2, input_shape=(32, 32)
@@ -26,7 +28,7 @@ def with_encoder(bundle: Bundle, config: PspConfig) -> Bundle:
         style.linear.weight.data.mul_(0.1)  # type: ignore[operator, union-attr]
     network.w_avg.copy_(bundle.generator.w_avg.expand(config.num_layers, -1))
     encoder: Encoder = network.freeze()
-    return dataclasses.replace(bundle, encoder=encoder)
+    return dataclasses.replace(bundle, encoders={encoder_kind(Psp.family, config): encoder})
 
 
 @pytest.fixture(params=[SINGLE, REFINING], ids=["one pass", "refining"])
@@ -39,15 +41,23 @@ def run(bundle: Bundle, pictures: Tensor, **keywords: object) -> tuple[Tensor, l
     from ni_core.inversion.encode import EncoderOptions, encode
 
     reports: list[StepReport] = []
-    found = encode(bundle, pictures, EncoderOptions(), on_step=reports.append, **keywords)  # type: ignore[arg-type]
+    (kind,) = bundle.encoders
+    found = encode(
+        bundle,
+        pictures,
+        EncoderOptions(),
+        kind=kind,
+        on_step=reports.append,
+        **keywords,  # type: ignore[arg-type]
+    )
     return found.latents, reports
 
 
 def test_each_pass_is_reported_with_its_picture(equipped: Bundle, pictures: Tensor) -> None:
-    assert equipped.encoder is not None
+    (encoder,) = equipped.encoders.values()
     latents, reports = run(equipped, pictures)
-    assert [report.step for report in reports] == list(range(1, equipped.encoder.iterations + 1))
-    assert torch.equal(latents, equipped.encoder.encode(pictures, equipped.generator))
+    assert [report.step for report in reports] == list(range(1, encoder.iterations + 1))
+    assert torch.equal(latents, encoder.encode(pictures, equipped.generator))
     assert torch.equal(reports[-1].latents, latents)
     for report in reports:
         images = report.images()
@@ -75,22 +85,22 @@ def test_an_image_is_encoded_alone_as_in_a_batch(equipped: Bundle, pictures: Ten
 
 
 def test_a_bundle_without_an_encoder_says_how_to_get_one(bundle: Bundle, pictures: Tensor) -> None:
-    wanted = "needs an encoder, which tiny has not: add it with `ni models import --encoder`"
+    wanted = "needs the part encoder: import one with `ni models import --encoder`"
     with pytest.raises(UnknownMethodError, match=wanted):
         invert(bundle, pictures, method="encoder")
     with pytest.raises(UnknownMethodError, match=wanted):
         resolve_method("encoder", {"name": "tiny", "methods": ["optimize"]})
-    with pytest.raises(InvalidOptionError, match="start is encoder, but tiny has none"):
+    with pytest.raises(InvalidOptionError, match="start is encoder, but tiny has no part encoder"):
         invert(bundle, pictures, options={"start": "encoder"})
 
 
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_a_descent_can_start_from_the_encoder(bundle: Bundle, pictures: Tensor, space: str) -> None:
     equipped = with_encoder(bundle, SINGLE)
-    assert equipped.encoder is not None
+    (encoder,) = equipped.encoders.values()
     options = {"start": "encoder", "starts": 1, "steps": 1, "learning_rate": 1e-6, "space": space}
     result = invert(equipped, pictures, options=options)
-    guess = equipped.encoder.encode(pictures)
+    guess = encoder.encode(pictures)
     guess = guess.mean(dim=1) if space == "w" else guess
     found = torch.stack([latent.tensor for latent in result.latents])
     torch.testing.assert_close(found, guess, atol=1e-3, rtol=1e-3)
@@ -99,13 +109,12 @@ def test_a_descent_can_start_from_the_encoder(bundle: Bundle, pictures: Tensor, 
 
 
 def test_among_several_starts_the_first_is_the_encoders(bundle: Bundle, pictures: Tensor) -> None:
-    from ni_core.inversion.starts import encoded_starts, mean_starts
-
     equipped = with_encoder(bundle, SINGLE)
-    assert equipped.encoder is not None
-    points = encoded_starts(equipped, pictures, "w+", 3, 0)
+    options = OptimizeOptions(start="psp", starts=3)
+    points = first_points(equipped, pictures, "w+", options)
     usual = mean_starts(equipped, pictures, "w+", 3, 0)
-    assert torch.equal(points[::3], equipped.encoder.encode(pictures))
+    (encoder,) = equipped.encoders.values()
+    assert torch.equal(points[::3], encoder.encode(pictures))
     assert torch.equal(points[1::3], usual[1::3])
 
 
@@ -116,8 +125,7 @@ def test_z_cannot_start_from_an_encoder(bundle: Bundle, pictures: Tensor) -> Non
 
 
 def test_an_encoder_of_one_pass_makes_no_second(bundle: Bundle, pictures: Tensor) -> None:
-    encoder = with_encoder(bundle, SINGLE).encoder
-    assert encoder is not None
+    (encoder,) = with_encoder(bundle, SINGLE).encoders.values()
     with pytest.raises(InvalidOptionError, match="steps is 2, but must be 1"):
         encoder.encode(pictures, steps=2)
     with pytest.raises(InvalidOptionError, match="cannot refine a start"):
@@ -127,8 +135,7 @@ def test_an_encoder_of_one_pass_makes_no_second(bundle: Bundle, pictures: Tensor
 
 
 def test_an_encoder_that_refines_needs_its_generator(bundle: Bundle, pictures: Tensor) -> None:
-    encoder = with_encoder(bundle, REFINING).encoder
-    assert encoder is not None
+    (encoder,) = with_encoder(bundle, REFINING).encoders.values()
     with pytest.raises(GeneratorMismatchError, match="needs its generator"):
         encoder.encode(pictures)
     narrow = Psp(dataclasses.replace(REFINING, num_layers=5)).freeze()

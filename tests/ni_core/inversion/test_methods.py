@@ -20,7 +20,8 @@ from ni_core.errors import (
     UnknownMethodError,
 )
 from ni_core.generators import latent_shape, to_synthesis_input
-from ni_core.inversion import METHODS, DescentOptions, StepReport, invert, resolve_method
+from ni_core.inversion import METHODS, StepReport, invert, resolve_method
+from ni_core.inversion.options import DescentOptions
 from ni_core.metrics import compare
 
 SPACES = ["z", "w", "w+"]

@@ -4,19 +4,19 @@ import pytest
 import torch
 
 from ni_core.errors import CheckpointError
-from ni_core.training import checkpoint as module
+from ni_core.training import snapshots as module
 from ni_core.training.adversarial import AdversarialRun
 from ni_core.training.checkpoint import (
     Checkpoint,
     Stretch,
     join_stretches,
-    list_checkpoints,
     read_checkpoint,
     write_checkpoint,
 )
 from ni_core.training.picture_set import FreshPictures
 from ni_core.training.recipes import SETTINGS
 from ni_core.training.regressor import Regressor
+from ni_core.training.snapshots import list_snapshots
 
 CONFIG = SETTINGS["tiny"].config
 SMALL = {"average.a": torch.arange(3.0), "critic.b": torch.ones(2), "reader.c": torch.ones(())}
@@ -63,7 +63,7 @@ def test_a_part_too_large_for_one_file_is_cut(
     monkeypatch.setattr(module, "FILE_BYTES", 100)
     tensors = {f"average.{i}": torch.full((10,), float(i)) for i in range(5)}
     path = write_checkpoint(make(8, tensors), tmp_path)
-    assert len(list(path.glob("generator-*.safetensors"))) == 3
+    assert len(list(path.glob("tensors-*.safetensors"))) == 3
     assert read_checkpoint(path).tensors.keys() == tensors.keys()
 
 
@@ -71,8 +71,8 @@ def test_what_a_killed_writer_left_is_no_checkpoint_and_in_nobodys_way(tmp_path:
     write_checkpoint(make(8), tmp_path)
     partial = tmp_path / "partial-checkpoint"
     partial.mkdir()
-    (partial / "generator-1.safetensors").write_bytes(b"half of")
-    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-00000008"]
+    (partial / "tensors-1.safetensors").write_bytes(b"half of")
+    assert [path.name for path in list_snapshots(tmp_path)] == ["checkpoint-00000008"]
     read_checkpoint(write_checkpoint(make(16), tmp_path))
     assert not partial.exists()
 
@@ -80,11 +80,11 @@ def test_what_a_killed_writer_left_is_no_checkpoint_and_in_nobodys_way(tmp_path:
 def test_old_checkpoints_are_dropped(tmp_path: Path) -> None:
     for seen in range(0, 160, 16):
         write_checkpoint(make(seen), tmp_path)
-    kept = list_checkpoints(tmp_path)
-    assert len(kept) == module.KEPT_CHECKPOINTS and kept[-1].name == "checkpoint-00000144"
+    kept = list_snapshots(tmp_path)
+    assert len(kept) == module.KEPT and kept[-1].name == "checkpoint-00000144"
 
 
-@pytest.mark.parametrize("name", ["generator-1.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize("name", ["tensors-1.safetensors", "checkpoint.json"])
 def test_a_missing_file_is_an_error(name: str, tmp_path: Path) -> None:
     path = write_checkpoint(make(8), tmp_path)
     (path / name).unlink()
@@ -94,7 +94,7 @@ def test_a_missing_file_is_an_error(name: str, tmp_path: Path) -> None:
 
 def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
     path = write_checkpoint(make(8), tmp_path)
-    (path / "critics-1.safetensors").write_bytes(b"nonsense")
+    (path / "tensors-1.safetensors").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match="checkpoint-00000008"):
         read_checkpoint(path)
 

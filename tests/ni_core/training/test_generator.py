@@ -11,11 +11,12 @@ import torch
 from ni_core.errors import InvalidOptionError
 from ni_core.training import generator as script
 from ni_core.training.adversarial import AdversarialRun
-from ni_core.training.checkpoint import Checkpoint, list_checkpoints, read_checkpoint
+from ni_core.training.checkpoint import Checkpoint, read_checkpoint
 from ni_core.training.generator import Session, train
 from ni_core.training.picture_set import FreshPictures
 from ni_core.training.recipes import SETTINGS
 from ni_core.training.regressor import Regressor, save_regressor
+from ni_core.training.snapshots import list_snapshots
 
 CONFIG, RECIPE = SETTINGS["tiny"].config, SETTINGS["tiny"].recipe
 MACHINE = {"device": "cpu"}
@@ -33,7 +34,7 @@ def make_run() -> AdversarialRun:
 
 
 def newest(folder: Path) -> Checkpoint:
-    return read_checkpoint(list_checkpoints(folder)[-1])
+    return read_checkpoint(list_snapshots(folder)[-1])
 
 
 def test_a_resumed_run_repeats_an_uninterrupted_one_bit_by_bit(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_a_resumed_run_keeps_the_recipe_of_its_checkpoint(
 
 def test_runs_do_not_mix_in_one_folder(command: list[str], tmp_path: Path) -> None:
     script.main([*command, "--pictures", "16", "--checkpoint-s", "0"])
-    oldest = list_checkpoints(tmp_path / "run")[0]
+    oldest = list_snapshots(tmp_path / "run")[0]
     for more in ([], ["--resume", str(oldest)]):
         with pytest.raises(InvalidOptionError, match="checkpoint-00000016"):
             script.main([*command, *more])
@@ -135,7 +136,7 @@ def test_a_run_killed_while_it_writes_goes_on_from_the_checkpoint_before(
 ) -> None:
     line = [*command, "--pictures", "1000000", "--checkpoint-s", "0"]
     process = subprocess.Popen([sys.executable, "-m", script.__name__, *line])
-    while len(list_checkpoints(tmp_path / "run")) < 3 and process.poll() is None:
+    while len(list_snapshots(tmp_path / "run")) < 3 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
