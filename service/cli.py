@@ -19,6 +19,7 @@ from service.commands import (
     up,
     worker,
 )
+from service.commands.loading import model_directory
 
 
 class Command(Protocol):
@@ -96,8 +97,22 @@ def delegate(arguments: Sequence[str]) -> Callable[[], int] | None:
     match list(arguments):
         case [str(group), str(name), *rest] if name in DELEGATED.get(group, {}):
             module, _, first = DELEGATED[group][name]
-            return lambda: int(import_module(module).main([*first, *rest]))
+            return lambda: int(import_module(module).main([*first, *with_folder(rest)]))
     return None
+
+
+def with_folder(arguments: Sequence[str]) -> list[str]:
+    """Put the folder of a model in the model directory in the place of its name.
+
+    The science knows no settings: for it, `--bundle` is a folder or an embedded bundle.
+    """
+    words = list(arguments)
+    for index, word in enumerate(words[:-1]):
+        if word == "--bundle":
+            folder = model_directory() / words[index + 1]
+            if (folder / "manifest.json").is_file():
+                words[index + 1] = str(folder)
+    return words
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
 """A compact residual trunk: pictures to feature maps, each half the size of the one before.
 
 Source: identity mappings in residual networks, arXiv:1603.05027. Small enough to be trained on one
-CPU core in minutes; the judge, the compact encoders and the contrastive features are built on it.
+CPU core in minutes; the judge and the contrastive features are built on it.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle, load_bundle
+from ni_core.errors import InvalidOptionError
 from ni_core.evaluation.acceptance import acceptance
 from ni_core.evaluation.editability import (
     Edit,
@@ -136,6 +137,7 @@ def report(
     pictures: int,
     seed: int,
     curve: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, Any] | None = None,
     on_variant: Callable[[Variant], None] | None = None,
 ) -> tuple[dict[str, Any], Tensor]:
     """Invert every set by every variant, and measure.
@@ -148,7 +150,11 @@ def report(
         pictures: How many in each set.
         seed: Of all pictures, and of what the edits are picked on.
         curve: Figures of `ni evaluate curve`, which one of the checks needs.
+        earlier: Figures of a run on the same pictures: those of other variants are kept.
         on_variant: Called before each variant.
+
+    Raises:
+        InvalidOptionError: The earlier figures are of other pictures.
 
     Returns:
         Figures as JSON values, and a sheet `[3, h, w]`: a row of targets, then a row for each
@@ -158,7 +164,14 @@ def report(
     reading = None if judge is None else Reading.of(bundle, judge, sets[0], seed=seed)
     columns = min(pictures, SHEET_PICTURES)
     rows = [[one.pictures[:columns] for one in sets]]
-    methods: dict[str, dict[str, Any]] = {}
+    about = {
+        "bundle": bundle.name,
+        "resolution": bundle.generator.resolution,
+        "trunk": bundle.perceptual.trunk,
+        "pictures": pictures,
+        "seed": seed,
+    }
+    methods = dict(_checked(earlier, about)["methods"]) if earlier else {}
     for variant in variants:
         if on_variant is not None:
             on_variant(variant)
@@ -169,11 +182,7 @@ def report(
         }
         rows.append([outcome.pictures[:columns] for outcome in outcomes])
     figures = {
-        "bundle": bundle.name,
-        "resolution": bundle.generator.resolution,
-        "trunk": bundle.perceptual.trunk,
-        "pictures": pictures,
-        "seed": seed,
+        **about,
         "hardware": hardware(bundle.device),
         "directions": describe(reading.edits) if reading else [],
         "methods": methods,
@@ -181,6 +190,18 @@ def report(
     }
     cells = torch.cat([part for row in rows for part in row]).cpu()
     return figures, grid(cells, columns=columns * len(sets))
+
+
+def _checked(earlier: Mapping[str, Any], about: Mapping[str, object]) -> Mapping[str, Any]:
+    """Refuse figures that cannot stand beside those of this run."""
+    for name, ours in about.items():
+        if earlier[name] != ours:
+            raise InvalidOptionError(
+                f"the earlier figures have {name} {earlier[name]}, but this run has {ours}",
+                option="earlier",
+                value=str(earlier[name]),
+            )
+    return earlier
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -196,12 +217,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=200, help="of optimize")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--curve", type=Path, help="figures of `ni evaluate curve`, for a check")
+    parser.add_argument(
+        "--earlier", type=Path, help="JSON of a run on the same pictures, to add methods to"
+    )
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--markdown", type=Path, help="write the figures as tables")
     parser.add_argument("--sheet", type=Path, help="write targets and results as PNG")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     return parser
+
+
+def _read(path: Path | None) -> dict[str, Any] | None:
+    """Figures of another command."""
+    return json.loads(path.read_text()) if path else None
 
 
 def main(arguments: list[str]) -> int:
@@ -219,7 +248,8 @@ def main(arguments: list[str]) -> int:
         [parse_variant(text, bundle, steps=parsed.steps) for text in texts],
         pictures=parsed.pictures,
         seed=parsed.seed,
-        curve=json.loads(parsed.curve.read_text()) if parsed.curve else None,
+        curve=_read(parsed.curve),
+        earlier=_read(parsed.earlier),
         on_variant=lambda variant: print(variant.name, file=sys.stderr, flush=True),
     )
     table = markdown(figures)

@@ -161,7 +161,9 @@ def _recipe(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ni train e4e | psp | restyle", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="ni train e4e | ni train psp | ni train restyle", description=__doc__
+    )
     parser.add_argument("--kind", choices=sorted(KINDS), required=True)
     parser.add_argument("--bundle", default="portraits", help="name or folder: whose latents")
     parser.add_argument(

@@ -12,6 +12,7 @@ import pytest
 from ni_core.bundles import write_tiny_bundle
 from ni_core.images import decode_image
 from service.welcome import SAMPLE
+from tests.parts import equip
 from tests.stack import Stack, environment
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle in the place of the embedded one, so that inversions are quick."""
     directory = tmp_path_factory.mktemp("models")
-    write_tiny_bundle(directory, name="portraits")
+    equip(write_tiny_bundle(directory, name="portraits"), tmp_path_factory.mktemp("parts"))
     return directory
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ni_core.bundles import write_tiny_bundle
 from ni_core.images import decode_image
 from service.app import create_app
 from service.cli import DELEGATED, main
@@ -202,6 +203,18 @@ def test_training_commands_read_their_own_options(
     with pytest.raises(SystemExit, match="0"):
         main([group, name, "--help"])
     assert f"ni {group} {name}" in capsys.readouterr().out
+
+
+def test_a_delegated_command_finds_models_of_the_model_directory_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiny_bundle(tmp_path / "models", "cats")
+    monkeypatch.setenv("NI_MODEL_DIR", str(tmp_path / "models"))
+    line = ["train", "contrastive", "--data", "samples", "--bundle", "cats", "--batch", "8"]
+    assert main([*line, "--pictures", "8", "--out", str(tmp_path / "features")]) == 0
+    assert (tmp_path / "features" / "features.safetensors").is_file()
+    assert main([*line[:5], "dogs", "--out", str(tmp_path / "none")]) == 2
+    assert "no bundle at dogs" in capsys.readouterr().err
 
 
 def test_an_unknown_training_is_refused_with_the_known_ones(

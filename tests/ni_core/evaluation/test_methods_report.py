@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ni_core.bundles import Bundle
-from ni_core.errors import UnknownMethodError
+from ni_core.errors import InvalidOptionError, UnknownMethodError
 from ni_core.evaluation.methods_report import latent_distance, main
 from ni_core.evaluation.picture_sets import own_samples, picture_sets, sample_latents
 from ni_core.images import decode_image
@@ -40,6 +40,21 @@ def test_without_a_judge_there_are_no_renders(folder: Path, tmp_path: Path) -> N
     assert main(arguments) == 0
     methods = json.loads(out.read_text())["methods"]
     assert list(methods["optimize"]) == ["own_samples", "other_domain"]
+
+
+def test_methods_are_added_to_an_earlier_report_on_the_same_pictures(
+    folder: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    line = ["--bundle", str(folder), "--pictures", "1", "--steps", "1"]
+    assert main([*line, "--methods", "optimize", "--out", str(first)]) == 0
+    more = [*line, "--methods", "optimize space=w", "--earlier", str(first)]
+    assert main([*more, "--out", str(second)]) == 0
+    before, after = (json.loads(path.read_text())["methods"] for path in (first, second))
+    assert list(after) == ["optimize", "optimize space=w"]
+    assert after["optimize"] == before["optimize"]
+    with pytest.raises(InvalidOptionError, match="have pictures 1, but this run has 2"):
+        main([*more, "--pictures", "2"])
 
 
 def test_a_method_that_the_model_lacks_is_named_before_any_work(folder: Path) -> None:

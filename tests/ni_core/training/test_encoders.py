@@ -101,10 +101,16 @@ def test_it_begins_with_the_best_linear_reading_of_samples(tiny: Bundle) -> None
     assert (found - truths).square().mean() < 0.95 * truths.square().mean()
 
 
-def test_steps_lower_the_loss(tiny: Bundle) -> None:
-    run = make(tiny, "psp", pictures=10_000, rate=1e-3, rising=0.001, mixing=0.0)
-    losses = [run.step()["mse"] for _ in range(10)]
-    assert sum(losses[-3:]) < sum(losses[:3])
+def test_steps_bring_reconstructions_closer(tiny: Bundle) -> None:
+    run = make(tiny, "psp", pictures=10_000, batch=16, fitted=64, rate=5e-4, rising=0.001)
+    targets = run.batches.draw(16, random_of(9, 0), others=8).targets
+    errors = []
+    for steps in (1, 7):
+        for _ in range(steps):
+            run.step()
+        terms = run.distortion.measure(run.reconstruct(targets), targets)
+        errors.append(float(run.distortion.total(terms)))
+    assert errors[1] < 0.95 * errors[0]
 
 
 def test_deltas_are_let_go_one_after_another(tiny: Bundle) -> None:
@@ -122,7 +128,7 @@ def test_deltas_are_let_go_one_after_another(tiny: Bundle) -> None:
 
 
 def test_the_rate_rises_and_falls_to_zero() -> None:
-    plan = recipe("psp", pictures=1000, rising=0.1, rate=1.0)
+    plan = recipe("psp", pictures=1000, batch=10, rising=0.1, rate=1.0)
     rates = [plan.rate_at(seen) for seen in (0, 90, 500, 1000)]
     assert rates == pytest.approx([0.1, 0.98, 0.5, 0.0], abs=0.001)
 
@@ -186,18 +192,7 @@ def test_the_sheet_shows_targets_above_their_reconstructions(tiny: Bundle) -> No
 def command(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(script, "TESTED", 4)
     folder = tiny.manifest.path(tiny.manifest.generator.file).parent
-    return [
-        "--bundle",
-        str(folder),
-        "--batch",
-        "4",
-        "--pictures",
-        "8",
-        "--input-px",
-        "32",
-        "--fitted",
-        "16",
-    ]
+    return ["--bundle", str(folder), "--pictures", "8", "--input-px", "32", "--fitted", "8"]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -216,7 +211,7 @@ def test_the_command_writes_an_encoder_that_a_bundle_can_load(
     latents = encoder.encode(torch.zeros(1, 3, 40, 40), tiny.generator)
     assert latents.shape == (1, 6, 32)
     assert document["part"] == kind
-    assert document["training"]["pictures"] == 20
+    assert document["training"]["pictures"] >= 8
     assert set(document["training"]["errors"]) == {"renders", "samples"}
     assert document["training"]["errors"]["renders"]["mse"] > 0
 
