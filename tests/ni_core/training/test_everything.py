@@ -12,7 +12,7 @@ import pytest
 from ni_core.bundles import load_bundle
 from ni_core.errors import InvalidOptionError
 from ni_core.training import everything
-from ni_core.training.steps import STEPS
+from ni_core.training.steps import FIGURES, PARTS, STEPS
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -68,7 +68,9 @@ def test_called_again_it_ends_with_a_bundle(finished: Path) -> None:
     networks = training["networks"]
     assert networks.keys() == {"critic", "trunk-first", "trunk", "judge"}
     assert (networks["judge"]["architecture"], networks["judge"]["seed"]) == ("Judge", 2)
-    assert document["figures"].keys() == {"generator", "inversion", "directions", "r2"}
+    assert document["figures"].keys() == {*FIGURES, "r2"}
+    assert training["parts"].keys() == set(PARTS) == {*bundle.encoders, "landscape"}
+    assert bundle.landscape is not None
     assert document["judge"]["file"] == "judge.safetensors"
 
 
