@@ -84,8 +84,8 @@ def load(manifest: Manifest, device: str | torch.device = "cpu") -> Bundle:
         landscape = cast(
             Landscape, _load_network(manifest, manifest.landscape, build_landscape, device)
         )
-    parts = [part for part in (generator, perceptual, *encoders.values(), landscape) if part]
-    nbytes = sum(_nbytes(cast(torch.nn.Module, part)) for part in parts)
+    parts = (generator, perceptual, *encoders.values(), landscape)
+    nbytes = sum(_nbytes(cast(torch.nn.Module, part)) for part in parts if part is not None)
     return Bundle(manifest.name, manifest, generator, perceptual, nbytes, encoders, landscape)
 
 

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ni_core.encoders.protocol import OnPass, Pass, fit_input, read_stage, read_steps, require_fit
-from ni_core.encoders.rendering import Rendering
-from ni_core.errors import InvalidOptionError
-from ni_core.generators import Generator, Space
+from ni_core.encoders.protocol import fit_input
+from ni_core.encoders.single_pass import SinglePassEncoder
+from ni_core.generators import Generator
 
 _SLOPE = 0.2
 _LAST_SIDE = 4
@@ -61,22 +60,15 @@ class Unit(nn.Module):
         return y + (x if self.shortcut is None else F.leaky_relu(self.shortcut(x), _SLOPE))
 
 
-class IdinvertEncoder(nn.Module):
+class IdinvertEncoder(SinglePassEncoder):
     """An idinvert encoder; satisfies `Encoder`. Its rows need no mean of W added."""
 
     family: str = "idinvert"
 
     def __init__(self, config: IdinvertEncoderConfig) -> None:
-        super().__init__()
+        side = config.resolution
+        super().__init__(config.num_layers, config.w_dim, input_shape=(side, side), space="w+")
         self.config = config
-        self.input_shape = (config.resolution, config.resolution)
-        self.num_layers = config.num_layers
-        self.w_dim = config.w_dim
-        self.space: Space = "w+"
-        self.iterations = 1
-        self.needs_generator = False
-        self.stages = 0
-        self.generator: Generator | None = None
         channels = config.channels
         self.stem = nn.Conv2d(3, channels[0], 3, padding=1)
         self.units = nn.ModuleList(Unit(inputs, outputs) for inputs, outputs in pairwise(channels))
@@ -91,29 +83,9 @@ class IdinvertEncoder(nn.Module):
         """Set up for inference, without gradients."""
         return self.eval().requires_grad_(False)
 
-    @torch.no_grad()
-    def encode(
-        self,
-        images: Tensor,
-        generator: Generator | None = None,
-        *,
-        steps: int | None = None,
-        stage: int | None = None,
-        start: Tensor | None = None,
-        on_pass: OnPass | None = None,
-    ) -> Tensor:
-        """Find latents; see `Encoder.encode`."""
-        read_steps(self, steps)
-        read_stage(self, stage)
-        if start is not None:
-            raise InvalidOptionError("this encoder has a single pass: it cannot refine a start")
-        generator = generator if generator is not None else self.generator
-        if generator is not None:
-            require_fit(self, generator)
-        latents = self._rows(fit_input(images.to(self.device), self.input_shape))
-        if on_pass is not None:
-            on_pass(Pass(1, 1, latents, Rendering(generator, latents)))
-        return latents
+    def guess(self, images: Tensor, generator: Generator | None) -> Tensor:
+        """Rows of W+ of pictures; see `SinglePassEncoder.guess`."""
+        return self._rows(fit_input(images.to(self.device), self.input_shape))
 
     def _rows(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.stem(x), _SLOPE)

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures
 from ni_core.encoders.mapper_heads import LowRank, MultiLevel, Plain, grid_sizes, pooled
-from ni_core.encoders.protocol import OnPass, Pass, read_stage, read_steps, require_fit
-from ni_core.encoders.rendering import Rendering
-from ni_core.errors import BrokenBundleError, GeneratorMismatchError, InvalidOptionError
+from ni_core.encoders.single_pass import SinglePassEncoder
+from ni_core.errors import BrokenBundleError, GeneratorMismatchError
 from ni_core.generators import Generator, Space, latent_shape, to_synthesis_input
 from ni_core.generators.unfilled import fields_of
 
@@ -87,7 +86,7 @@ class MapperConfig:
         return (*sizes, self.features.vector_dim)
 
 
-class LatentMapper(nn.Module):
+class LatentMapper(SinglePassEncoder):
     """A latent mapper; satisfies `Encoder`.
 
     Without W, its result is z `[n, z_dim]`; a mapper to z of a generator with W needs that
@@ -97,16 +96,13 @@ class LatentMapper(nn.Module):
     family: str = "mapper"
 
     def __init__(self, config: MapperConfig) -> None:
-        super().__init__()
+        super().__init__(
+            config.num_layers,
+            config.w_dim,
+            input_shape=(config.features.side, config.features.side),
+            space="w+" if config.space == "z" and config.num_layers else config.space,
+        )
         self.config = config
-        self.input_shape = (config.features.side, config.features.side)
-        self.num_layers = config.num_layers
-        self.w_dim = config.w_dim
-        self.space: Space = "w+" if config.space == "z" and config.num_layers else config.space
-        self.iterations = 1
-        self.needs_generator = False
-        self.stages = 0
-        self.generator: Generator | None = None
         self.features = FrozenFeatures(config.features)
         rows, numbers = config.latent_shape
         self.head: Plain | MultiLevel = (
@@ -168,29 +164,9 @@ class LatentMapper(nn.Module):
         """Latents of pictures in the mapper's own space; 0 is where nothing is known."""
         return self.coloured(self.whitened(self.read(images.to(self.device)).float()))
 
-    @torch.no_grad()
-    def encode(
-        self,
-        images: Tensor,
-        generator: Generator | None = None,
-        *,
-        steps: int | None = None,
-        stage: int | None = None,
-        start: Tensor | None = None,
-        on_pass: OnPass | None = None,
-    ) -> Tensor:
-        """Find latents; see `Encoder.encode`. Without W they are `[n, z_dim]`."""
-        read_steps(self, steps)
-        read_stage(self, stage)
-        if start is not None:
-            raise InvalidOptionError("this encoder has a single pass: it cannot refine a start")
-        generator = generator if generator is not None else self.generator
-        if generator is not None:
-            require_fit(self, generator)
-        latents = self._rows(self.map(images), generator)
-        if on_pass is not None:
-            on_pass(Pass(1, 1, latents, Rendering(generator, latents)))
-        return latents
+    def guess(self, images: Tensor, generator: Generator | None) -> Tensor:
+        """Latents of pictures, in W+ where there is W; see `SinglePassEncoder.guess`."""
+        return self._rows(self.map(images), generator)
 
     def _rows(self, latents: Tensor, generator: Generator | None) -> Tensor:
         if self.config.space == "w+":
