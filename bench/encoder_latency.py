@@ -2,8 +2,9 @@
 
 Starts a private Redis, `ni serve` and one warm worker, each on one thread. Prints
 
-    latency      p50 of POST /invert with Prefer: wait, a new picture each time, one client,
-                 divided by p50 of the encoder's own forward pass on one picture
+    latency      p50 of POST /invert with Prefer: wait, a new picture each time, one client, with
+                 metrics and without, divided by p50 of the encoder's own forward pass on one
+                 picture
     throughput   pictures per second of `invert` at batch 1, 8 and 32, by the encoder and by
                  descent, in one process
 
@@ -53,29 +54,31 @@ def main() -> None:
 
 
 def show_latency(bundle: Bundle, arguments: argparse.Namespace) -> None:
-    """Median of both, in turns."""
+    """Medians of all, in turns."""
     encoder = encoder_of(bundle, arguments.method)
-    pictures = samples(bundle, arguments.pictures + ROUNDS)
+    pictures = samples(bundle, 2 * (arguments.pictures + ROUNDS))
     bodies = iter([encode_image(picture, "png") for picture in pictures])
-    forward = partial(encoder.encode, pictures[:1], bundle.generator)
     whole = partial(invert, bundle, pictures[:1], method=arguments.method)
     with serving(bundle.name, arguments.model_dir, worker=True) as port:
         client = Client(port, arguments.method)
+        runs: dict[str, Callable[[], object]] = {
+            "forward pass": partial(encoder.encode, pictures[:1], bundle.generator),
+            "invert()": whole,
+            "invert(), metrics=none": partial(whole, options={"metrics": "none"}),
+            "POST /invert": lambda: client.invert(next(bodies)),
+            "POST /invert, metrics=none": lambda: client.invert(next(bodies), "&metrics=none"),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        for run in runs.values():
+            times_s(run, ROUNDS)
         for _ in range(ROUNDS):
-            client.invert(next(bodies))
-        own: list[float] = []
-        alone: list[float] = []
-        served: list[float] = []
-        for _ in range(ROUNDS):
-            each = arguments.pictures // ROUNDS
-            own += times_s(forward, each)
-            alone += times_s(whole, each)
-            served += times_s(lambda: client.invert(next(bodies)), each)
-    reference, inside, outside = (statistics.median(t) * 1000 for t in (own, alone, served))
-    print(f"forward pass, p50            {reference:8.2f} ms   1.00")
-    print(f"invert() with metrics, p50   {inside:8.2f} ms   {inside / reference:.2f}")
-    print(f"POST /invert, p50            {outside:8.2f} ms   {outside / reference:.2f}", end="")
-    print(f"   goal <= {GOAL:g}")
+            for name, run in runs.items():
+                taken[name] += times_s(run, arguments.pictures // ROUNDS)
+    reference = statistics.median(taken["forward pass"])
+    for name, seconds in taken.items():
+        p50 = statistics.median(seconds)
+        goal = f"   goal <= {GOAL:g}" if name.startswith("POST") else ""
+        print(f"{name:<26} p50 {p50 * 1000:8.2f} ms   {p50 / reference:5.2f}{goal}")
 
 
 def show_throughput(bundle: Bundle, method: str) -> None:
@@ -105,10 +108,10 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", port)
         self._path = f"/invert?method={method}"
 
-    def invert(self, picture: bytes) -> None:
+    def invert(self, picture: bytes, options: str = "") -> None:
         """Send a picture and wait for its latent."""
         headers = {"Content-Type": "image/png", "Prefer": "wait=30"}
-        self._connection.request("POST", self._path, picture, headers)
+        self._connection.request("POST", self._path + options, picture, headers)
         answer = self._connection.getresponse()
         job = json.loads(answer.read())
         if answer.status != 200 or job["status"] != "succeeded":

@@ -74,6 +74,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     signals.install()
     services.renderer.start()
     services.readiness.start()
+    services.finishes.start()
     watchdog = Watchdog(services.queue) if services.settings.watchdog else None
     if watchdog:
         watchdog.start()
@@ -81,6 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         services.readiness.drain()
+        await services.finishes.close()
         await services.run(services.readiness.close)
         await services.run(services.renderer.close)
         if watchdog:

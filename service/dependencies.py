@@ -17,6 +17,7 @@ from torch import Tensor
 from ni_core.bundles import Bundle, ModelCache
 from ni_core.images import encode_image
 from service.answers import ImageFormat
+from service.finishes import Finishes
 from service.metrics import Metrics
 from service.readiness import Readiness
 from service.renderer import Renderer
@@ -42,6 +43,7 @@ class Services:
     settings: ServiceSettings
     store: Store
     queue: JobQueue
+    finishes: Finishes
     models: ModelCache
     renderer: Renderer
     metrics: Metrics
@@ -94,6 +96,7 @@ def build_services(settings: ServiceSettings) -> Services:
         settings=settings,
         store=store,
         queue=JobQueue(store),
+        finishes=Finishes(settings.redis_url, store.key("finished")),
         models=models,
         renderer=renderer,
         metrics=metrics,

@@ -139,7 +139,8 @@ class LatentAnswer(Answer):
     space: str
     shape: tuple[int, ...]
     metrics: dict[str, JsonValue] | None = Field(
-        description="mse (on [-1, 1]), psnr (dB), ssim, lpips and its trunk; null if not inverted."
+        description="mse (on [-1, 1]), psnr (dB), ssim, lpips and its trunk; null if not inverted "
+        "or not measured."
     )
     source: str | None = Field(description="Id of the picture it was inverted from.")
     created_at: datetime

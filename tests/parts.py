@@ -14,7 +14,7 @@ from ni_core.bundles.parts import add_parts, find_parts
 from ni_core.encoders.compact import CompactConfig, CompactEncoder
 from ni_core.encoders.frozen import FeaturesConfig
 from ni_core.encoders.mapper import LatentMapper, MapperConfig
-from ni_core.landscapes import FAMILY, Landscape, LandscapeConfig
+from ni_core.landscapes import FAMILY, LandscapeConfig, RememberingLandscape
 from ni_core.training.runs import write_part
 
 KINDS = ("e4e", "restyle", "psp", "mapper", LANDSCAPE_PART)
@@ -66,7 +66,8 @@ def write_parts(folder: Path, work: Path, kinds: tuple[str, ...] = KINDS) -> Non
 
 def _network(kind: str, rows: int, w_dim: int, z_dim: int) -> tuple[str, Any]:
     if kind == LANDSCAPE_PART:
-        return FAMILY, Landscape(LandscapeConfig(rows, w_dim, dimensions=12, hidden=8, steps=4))
+        searched = LandscapeConfig(rows, w_dim, dimensions=12, hidden=8, steps=4)
+        return FAMILY, RememberingLandscape(searched)
     if kind == "mapper":
         config = MapperConfig(
             "w+", rows, w_dim, z_dim, hidden=16, level=8, blocks=1, features=FEATURES

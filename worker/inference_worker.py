@@ -11,20 +11,17 @@ from types import FrameType
 from typing import Literal
 
 from redis import Redis
-from rq import Queue, SimpleWorker
-from rq.exceptions import DequeueTimeout
-from rq.job import Job
+from rq import SimpleWorker
 from rq.serializers import JSONSerializer
-from rq.timeouts import BaseDeathPenalty
 
 from ni_core.bundles import ModelCache
 from ni_core.errors import NiError
 from worker.connection import REDIS_DOWN, wait_for_redis
 from worker.contracts import WorkerRecord
-from worker.queue import TASK, JobQueue
+from worker.queue import JobQueue, job_of
 from worker.records import new_id, utc_now
 from worker.reporter import Rate
-from worker.tasks import Surroundings, surroundings
+from worker.tasks import Surroundings, run_inversion, surroundings
 from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -33,19 +30,12 @@ POLL_S = 1
 """Longest wait for a job before the worker looks whether it was asked to end."""
 
 RQ_HEARTBEAT_S = 15.0
-"""Seconds between two notes to RQ that a job still runs."""
+"""Seconds between two signs of life for RQ."""
+
+SHORT_JOB_S = 0.05
+"""Seconds after which a worker says that it is busy: to say so may cost more than a short job."""
 
 State = Literal["starting", "idle", "busy"]
-
-
-class NoDeathPenalty(BaseDeathPenalty):
-    """RQ's time limit, which a broad `except` can swallow, gives way to the step callback's."""
-
-    def setup_death_penalty(self) -> None:
-        """Set no alarm."""
-
-    def cancel_death_penalty(self) -> None:
-        """Clear no alarm."""
 
 
 class InferenceWorker(SimpleWorker):
@@ -53,11 +43,11 @@ class InferenceWorker(SimpleWorker):
 
     What RQ's fork gave is put back: a job's heartbeat, cancel and time limit come from its
     step callback (`worker.reporter`), and a worker that dies is noticed by `worker.watchdog`.
+    So RQ's own notes of what runs are not written: our record of the job says it, and they cost
+    more than an encoder's pass. RQ knows this worker, its signs of life and what waits.
     A signal to end takes effect within one step: the job goes back to the queue with its last
     latent. Redis may go away and come back at any time.
     """
-
-    death_penalty_class = NoDeathPenalty
 
     def __init__(self, queue: JobQueue, models: ModelCache, device: str) -> None:
         self.jobs = queue
@@ -82,7 +72,8 @@ class InferenceWorker(SimpleWorker):
         self._announced: tuple[State, str | None] | None = None
         self._presence = Rate(self.settings.heartbeat_interval_s, time.monotonic())
         self._rq_heartbeat = Rate(RQ_HEARTBEAT_S, time.monotonic())
-        self._current: Job | None = None
+        self._current: str | None = None
+        self._taken_at = 0.0
 
     def serve(self) -> None:
         """Load the first bundles, then take jobs until a signal asks to end."""
@@ -109,27 +100,24 @@ class InferenceWorker(SimpleWorker):
         elif now - self._stop_asked_at > 1.0:
             os._exit(128 + signum)
 
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run a job with this worker's surroundings; our task only, whatever else is queued."""
-        if job.func_name != TASK:
-            log.error("%s is not a task of this worker: %s", job.id, job.func_name)
-            job.delete()
-            queue.intermediate_queue.remove(job.id)
-            return
-        self._current = job
-        self.announce("busy", job.args[0])
+    def perform(self, rq_id: str) -> None:
+        """Run what RQ calls so with this worker's surroundings: our task, whatever is queued."""
+        job_id = job_of(rq_id)
+        if job_id is None:
+            log.error("%r is not a task of this worker", rq_id)
+        else:
+            self._run(job_id)
+        self.jobs.forget(rq_id)
+
+    def _run(self, job_id: str) -> None:
+        self._current, self._taken_at = job_id, time.monotonic()
         around = Surroundings(self.jobs, self.models, self.name, lambda: self.stopping, self._alive)
         reset = surroundings.set(around)
         try:
-            super().execute_job(job, queue)
+            run_inversion(job_id)
         finally:
             surroundings.reset(reset)
             self._current = None
-            self.executions.clear()
-
-    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
-        """Return the seconds after which RQ, too, gives a silent job up."""
-        return int(self.settings.heartbeat_timeout_s + 4 * RQ_HEARTBEAT_S)
 
     def _set_connection(self, connection: Redis) -> Redis:
         return connection  # RQ would stretch its timeout to minutes
@@ -157,13 +145,12 @@ class InferenceWorker(SimpleWorker):
         )
 
     def _alive(self) -> None:
-        job = self._current
-        if job is None:
+        job_id, now = self._current, time.monotonic()
+        if job_id is None or now - self._taken_at < SHORT_JOB_S:
             return
-        self.announce("busy", job.args[0])
-        if self._rq_heartbeat.due(time.monotonic()):
-            for execution in list(self.executions.values()):
-                self.maintain_heartbeats(job, execution)
+        self.announce("busy", job_id)
+        if self._rq_heartbeat.due(now):
+            self.heartbeat()
 
     def _start(self) -> None:
         self.register_birth()  # type: ignore[no-untyped-call]
@@ -183,9 +170,9 @@ class InferenceWorker(SimpleWorker):
             self.announce("idle")
             if self.should_run_maintenance_tasks:
                 self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
-            found = self._dequeue()
-            if found is not None:
-                self.execute_job(*found)
+            rq_id = self.jobs.take(POLL_S)
+            if rq_id is not None:
+                self.perform(rq_id)
             if self._rq_heartbeat.due(time.monotonic()):
                 self.heartbeat()
         except REDIS_DOWN as problem:
@@ -194,19 +181,6 @@ class InferenceWorker(SimpleWorker):
         except Exception:
             log.exception("a job could not be taken from the queue or tidied up after")
             time.sleep(1.0)
-
-    def _dequeue(self) -> tuple[Job, Queue] | None:
-        try:
-            return self.queue_class.dequeue_any(
-                self.queues,
-                POLL_S,
-                connection=self.connection,
-                job_class=self.job_class,
-                serializer=self.serializer,
-                death_penalty_class=self.death_penalty_class,
-            )
-        except DequeueTimeout:
-            return None
 
     def _leave(self) -> None:
         try:

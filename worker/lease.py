@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import Event, Thread
 from typing import cast
 
 from pydantic import JsonValue
@@ -17,8 +16,9 @@ from torch import Tensor
 
 from ni_core.latents import Latent, encode_latent
 from worker import scripts
+from worker.alarms import alarms
 from worker.connection import REDIS_DOWN
-from worker.contracts import EventName, Failure, JobResult, Progress
+from worker.contracts import EventName, Failure, InversionRequest, JobResult, Progress
 from worker.records import new_id, progress_fields
 from worker.store import Store
 
@@ -63,12 +63,28 @@ class Checkpoint:
 
 
 class Lease:
-    """The right to write to one running job, from `claim` until the job leaves this worker."""
+    """The right to write to one running job, from `claim` until the job leaves this worker.
 
-    def __init__(self, store: Store, job_id: str, token: str, attempt: int) -> None:
+    Attributes:
+        attempt: Number of this attempt, from 1.
+        resumable: Whether an earlier attempt left a checkpoint.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        job_id: str,
+        token: str,
+        attempt: int,
+        *,
+        resumable: bool = False,
+        request: bytes = b"",
+    ) -> None:
         self.store = store
         self.job_id = job_id
         self.attempt = attempt
+        self.resumable = resumable
+        self._request = request
         self._token = token
         self._scripts: dict[str, Script] = {}
 
@@ -76,8 +92,15 @@ class Lease:
     def claim(cls, store: Store, job_id: str, worker: str, token: str) -> Lease | None:
         """Take a queued job; None when it is not to be had. Asking twice with a token is safe."""
         script = store.script(scripts.CLAIM)
-        attempt = cast(int, script(args=[store.job_config(job_id), token, worker]))
-        return cls(store, job_id, token, attempt) if attempt else None
+        answer = cast(list[bytes], script(args=[store.job_config(job_id), token, worker]))
+        if not answer:
+            return None
+        attempt, resumable, request = answer
+        return cls(store, job_id, token, int(attempt), resumable=bool(resumable), request=request)
+
+    def request(self) -> InversionRequest:
+        """Read what is asked for, as it was when the job was claimed."""
+        return InversionRequest.model_validate_json(self._request)
 
     def report(
         self,
@@ -112,8 +135,20 @@ class Lease:
         latents = load_safetensors(raw[b"latents"])["latents"]
         return Checkpoint(int(raw[b"step"]), float(raw[b"seconds"]), latents)
 
-    def succeed(self, result: JobResult, latents: Sequence[Latent], seconds: float) -> str:
+    def succeed(
+        self,
+        result: JobResult,
+        latents: Sequence[Latent],
+        seconds: float,
+        progress: Progress | None = None,
+    ) -> str:
         """Store result and latents and end the job, all at once.
+
+        Args:
+            result: What was found; describes the latents.
+            latents: One for each of the result's records.
+            seconds: Time the attempt took.
+            progress: Of the last step, if it was not reported.
 
         Returns:
             "succeeded", or "canceled" when a cancel came first.
@@ -127,8 +162,9 @@ class Lease:
         ids = " ".join(record.id for record in result.latents)
         until = min(record.expires_at for record in result.latents).timestamp()
         lifetimes = (settings.latent_ttl_s, settings.tombstone_ttl_s, repr(until))
+        last = progress.model_dump_json() if progress is not None else ""
         return self._finish(
-            "succeeded", "", result.model_dump_json(), seconds, ids, *lifetimes, *stored
+            "succeeded", "", result.model_dump_json(), seconds, ids, *lifetimes, last, *stored
         )
 
     def fail(self, failure: Failure, seconds: float) -> str:
@@ -144,25 +180,20 @@ class Lease:
         return self._call(scripts.HAND_BACK)
 
     @contextmanager
-    def kept_alive(self) -> Iterator[None]:
-        """Give signs of life from a thread, for work that has no steps, such as loading."""
-        done = Event()
-        thread = Thread(target=self._beat_until, args=(done,), name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+    def kept_alive(self, alive: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Give signs of life from a thread, for work that has no steps, such as loading.
 
-    def _beat_until(self, done: Event) -> None:
-        while not done.wait(self.store.settings.heartbeat_interval_s):
-            try:
+        Args:
+            alive: Called with each of them.
+        """
+
+        def beat() -> None:
+            with suppress(StopInversion, *REDIS_DOWN):  # the next report of the descent sees it
                 self.report()
-            except REDIS_DOWN:
-                continue
-            except StopInversion:
-                return  # the next report of the descent sees it, too
+                alive()
+
+        with alarms.every(self.store.settings.heartbeat_interval_s, beat):
+            yield
 
     def _finish(self, *arguments: str | bytes | float) -> str:
         return self._call(scripts.FINISH, *arguments)

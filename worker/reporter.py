@@ -48,6 +48,9 @@ class StepReporter:
     Attributes:
         seconds: Time of the attempt so far.
         last: Latest place from which the job could be taken up again.
+        ends_at_once: Whether the job ends with its last step: that one is then kept in `untold`
+            instead of reported, to be told with the end.
+        untold: Progress that was not reported.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class StepReporter:
     ) -> None:
         settings = lease.store.settings
         self.last: Checkpoint | None = None
+        self.ends_at_once = False
+        self.untold: Progress | None = None
         self._lease = lease
         self._settings = settings
         self._stopping = stopping
@@ -98,6 +103,9 @@ class StepReporter:
             raise TimeLimitExceeded(self._lease.job_id)
         if self._stopping():
             raise HandedBack(self._lease.job_id)
+        if self.ends_at_once and report.step >= report.steps:
+            self.untold = _progress(report)
+            return
         if self._outage and not self._outage.over_pause(now):
             return
         if not self._control.due(now) and report.step < report.steps:
@@ -110,9 +118,7 @@ class StepReporter:
             self._outage = None
 
     def _exchange(self, report: StepReport, checkpoint: Checkpoint, now: float) -> None:
-        progress = Progress(
-            step=report.step, steps=report.steps, loss=float(report.loss), eta_s=report.eta_s
-        )
+        progress = _progress(report)
         events: list[tuple[EventName, dict[str, JsonValue]]] = []
         last = report.step >= report.steps
         if self._progress.due(now) or last:
@@ -145,6 +151,10 @@ class StepReporter:
         self._outage.pause(now)
         if now - self._outage.since > self._settings.redis_patience_s:
             raise RedisLost(self._lease.job_id)
+
+
+def _progress(report: StepReport) -> Progress:
+    return Progress(step=report.step, steps=report.steps, loss=report.loss, eta_s=report.eta_s)
 
 
 class _Outage:

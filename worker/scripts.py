@@ -37,6 +37,9 @@ local function close(status, failure)
   redis.call('HINCRBY', key('totals'), status, 1)
   if failure == '' then failure = 'null' end
   emit('terminal', '{"status":"' .. status .. '","error":' .. failure .. '}')
+  local flat, fields = redis.call('HGETALL', job), {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  redis.call('PUBLISH', key('finished'), c.id .. ' ' .. cjson.encode(fields))
 end
 
 local function back_to_queue()
@@ -50,9 +53,17 @@ end
 CREATE = (
     _PRELUDE
     + """
--- ARGV: config, digest, limit, tombstone seconds, now in seconds, then field, value, ...
+-- ARGV: config, digest, limit, tombstone seconds, now in seconds, picture seconds, number of
+-- texts of pictures, number of texts of the record; then the pictures: id, bytes, ...; the
+-- record: field, value, ...; and, if the job is to be queued as well, RQ's keys of the queue and
+-- of its note, the note's id, and the note: field, value, ...
 -- An answer ends by the caller's clock, as `records.job_record` reads it.
--- Returns {created | joined | full, job id | number that wait}.
+-- Returns {created | joined | full, job id | number that wait, number that wait before it}.
+local pictured = 8 + tonumber(ARGV[7])
+for i = 9, pictured, 2 do
+  redis.call('SET', key('image:' .. ARGV[i]), ARGV[i + 1], 'EX', ARGV[6])
+  redis.call('SET', key('known:' .. ARGV[i]), 'image', 'EX', ARGV[4])
+end
 local digest = key('digest:' .. ARGV[2])
 local known = redis.call('GET', digest)
 if known then
@@ -73,33 +84,45 @@ if known then
 end
 local queued = redis.call('ZCARD', key('queued'))
 if queued >= tonumber(ARGV[3]) then return {'full', tostring(queued)} end
+local last = pictured + tonumber(ARGV[8])
 redis.call('HSET', job, 'status', 'queued', 'attempts', 0, 'hand_backs', 0,
-  'created_score', ARGV[5])
-for i = 6, #ARGV, 2 do redis.call('HSET', job, ARGV[i], ARGV[i + 1]) end
+  'created_score', ARGV[5], unpack(ARGV, pictured + 1, last))
 redis.call('EXPIRE', job, c.job_ttl)
 redis.call('SET', digest, c.id, 'EX', c.job_ttl)
 redis.call('SET', key('known:' .. c.id), 'job', 'EX', ARGV[4])
 redis.call('ZADD', key('queued'), ARGV[5], c.id)
 redis.call('ZADD', key('jobs'), ARGV[5], c.id)
 redis.call('ZREMRANGEBYSCORE', key('jobs'), '-inf', tonumber(time[1]) - c.job_ttl * 2)
-return {'created', c.id}
+if #ARGV > last then
+  local queue, note = ARGV[last + 1], ARGV[last + 2]
+  redis.call('SADD', 'rq:queues', queue)
+  redis.call('HSET', note, unpack(ARGV, last + 4))
+  redis.call('EXPIRE', note, c.job_ttl)
+  redis.call('RPUSH', queue, ARGV[last + 3])
+end
+return {'created', c.id, tostring(redis.call('ZRANK', key('queued'), c.id))}
 """
 )
 
 CLAIM = (
     _PRELUDE
     + """
--- ARGV: config, token, worker. Returns the attempt's number, or 0 when it cannot be had.
+-- ARGV: config, token, worker. Returns {attempt's number, 1 if there is a checkpoint, request},
+-- or {} when it cannot be had.
+local function taken()
+  return {field('attempts'), redis.call('EXISTS', job .. ':checkpoint'), field('request')}
+end
 local status = field('status')
-if status == 'running' and field('token') == ARGV[2] then return tonumber(field('attempts')) end
-if status ~= 'queued' then return 0 end
+if status == 'running' and field('token') == ARGV[2] then return taken() end
+if status ~= 'queued' then return {} end
 redis.call('HSET', job, 'status', 'running', 'token', ARGV[2], 'worker', ARGV[3],
   'heartbeat', now)
 redis.call('HDEL', job, 'missing_since')
 redis.call('HSETNX', job, 'started_at', c.now)
 redis.call('ZREM', key('queued'), c.id)
 redis.call('ZADD', key('running'), now, c.id)
-return redis.call('HINCRBY', job, 'attempts', 1)
+redis.call('HINCRBY', job, 'attempts', 1)
+return taken()
 """
 )
 
@@ -135,14 +158,21 @@ FINISH = (
     _PRELUDE
     + """
 -- ARGV: config, token, status, failure or '', result or '', seconds, latent ids, latent
--- seconds, tombstone seconds, end of the result in seconds, then latent id, record, bytes, ...
+-- seconds, tombstone seconds, end of the result in seconds, progress to tell still or '', then
+-- latent id, record, bytes, ...
 -- Returns lost, or the status that holds now. A cancel that came in time wins.
 if not held(ARGV[2]) then return 'lost' end
 local status = ARGV[3]
 redis.call('HINCRBYFLOAT', key('totals'), 'job_seconds', ARGV[6])
 if field('cancel') then status = 'canceled' end
 if status == 'succeeded' then
-  for i = 11, #ARGV, 3 do
+  if ARGV[11] ~= '' then
+    for name, value in pairs(cjson.decode(ARGV[11])) do
+      if value ~= cjson.null then redis.call('HSET', job, name, tostring(value)) end
+    end
+    emit('progress', ARGV[11])
+  end
+  for i = 12, #ARGV, 3 do
     local latent = key('latent:' .. ARGV[i])
     redis.call('HSET', latent, 'record', ARGV[i + 1], 'bytes', ARGV[i + 2])
     redis.call('EXPIRE', latent, ARGV[8])

@@ -14,12 +14,14 @@ key. Every method may raise `redis.exceptions.ConnectionError` or `TimeoutError`
     <prefix>:known:<id>           kind of what has this id, or had it
     <prefix>:worker:<name>        JSON, gone when the worker is
     <prefix>:totals               counters
+    <prefix>:finished             channel; jobs as they end: id, a space, the hash as JSON
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from redis import Redis
@@ -29,15 +31,14 @@ from safetensors.torch import load as load_safetensors
 from ni_core.latents import Latent, encode_latent
 from worker import scripts
 from worker.contracts import (
-    Counts,
     Event,
     InversionRequest,
     JobRecord,
     JobStatus,
     LatentRecord,
-    WorkerRecord,
 )
 from worker.errors import QueueFullError, StoreGoneError, StoreNotFoundError
+from worker.presence import Presence
 from worker.records import job_record, latent_record, later, new_id, text_fields, utc_now
 from worker.settings import Settings
 
@@ -46,18 +47,13 @@ _EVENT_ID = re.compile(r"\d{1,15}(-\d{1,15})?")
 _PAGE = 200
 
 
-class Store:
+class Store(Presence):
     """All reads and writes of one installation; safe to share between threads."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
-        self.redis = redis
-        self.settings = settings
+        super().__init__(redis, settings)
         self._create = self.script(scripts.CREATE)
         self._cancel = self.script(scripts.CANCEL)
-
-    def key(self, *parts: str) -> str:
-        """Name a key of this installation."""
-        return ":".join((self.settings.key_prefix, *parts))
 
     def script(self, text: str) -> Script:
         """Prepare a script of `worker.scripts`."""
@@ -86,12 +82,12 @@ class Store:
 
     def put_image(self, data: bytes) -> str:
         """Keep a picture's bytes; the same bytes have the same id. Renews their lifetime."""
-        image_id = hashlib.sha256(data).hexdigest()
+        name = image_id(data)
         pipe = self.redis.pipeline(transaction=True)
-        pipe.set(self.key("image", image_id), data, ex=self.settings.image_ttl_s)
-        pipe.set(self.key("known", image_id), "image", ex=self.settings.tombstone_ttl_s)
+        pipe.set(self.key("image", name), data, ex=self.settings.image_ttl_s)
+        pipe.set(self.key("known", name), "image", ex=self.settings.tombstone_ttl_s)
         pipe.execute()
-        return image_id
+        return name
 
     def get_image(self, image_id: str) -> bytes:
         """Return a picture's bytes, or raise that it is gone or was never here."""
@@ -99,6 +95,15 @@ class Store:
         if data is None:
             raise self._missing("image", image_id)
         return data
+
+    def get_images(self, image_ids: Sequence[str]) -> list[bytes]:
+        """Return the bytes of several pictures, or raise that one is gone or was never here."""
+        keys = [self._id_key("image", image_id) for image_id in image_ids]
+        found = cast(list[bytes | None], self.redis.mget(keys))
+        for image_id, data in zip(image_ids, found, strict=True):
+            if data is None:
+                raise self._missing("image", image_id)
+        return cast(list[bytes], found)
 
     # latents
 
@@ -148,11 +153,21 @@ class Store:
 
     # jobs
 
-    def create_job(self, request: InversionRequest) -> JobRecord:
+    def create_job(
+        self,
+        request: InversionRequest,
+        pictures: Mapping[str, bytes] = MappingProxyType({}),
+        note: Callable[[str], Sequence[str | bytes]] = lambda _: (),
+    ) -> JobRecord:
         """Record a queued job, or return the job that does or did the same work already.
 
         That one is queued, running, or succeeded with all its latents still here. Who wants
         the job to be run uses `worker.queue.JobQueue.enqueue`.
+
+        Args:
+            request: What is to be done.
+            pictures: Those of its pictures that are not in the store yet, by `image_id`.
+            note: From the job's id to RQ's note of it, as `scripts.CREATE` takes it.
 
         Raises:
             QueueFullError: As many jobs wait as the settings allow.
@@ -165,15 +180,19 @@ class Store:
             "created_at": now.isoformat(),
             "expires_at": later(self.settings.job_ttl_s, now).isoformat(),
         }
-        pairs = [text for pair in fields.items() for text in pair]
-        limits = [self.settings.queue_limit, self.settings.tombstone_ttl_s]
-        config = self.job_config(job_id)
-        answer = self._create(args=[config, digest, *limits, repr(now.timestamp()), *pairs])
-        outcome, value = (part.decode() for part in cast(list[bytes], answer))
+        settings, config, score = self.settings, self.job_config(job_id), repr(now.timestamp())
+        record = [text for pair in fields.items() for text in pair]
+        images = [part for pair in pictures.items() for part in pair]
+        head = (config, digest, settings.queue_limit, settings.tombstone_ttl_s, score)
+        counts = (settings.image_ttl_s, len(images), len(record))
+        answer = self._create(args=[*head, *counts, *images, *record, *note(job_id)])
+        outcome, value, *before = (part.decode() for part in cast(list[bytes], answer))
         if outcome == "full":
             limit = self.settings.queue_limit
             raise QueueFullError(int(value), limit, self._retry_after_s(int(value)))
-        return self.read_job(value)
+        if outcome == "joined":
+            return self.read_job(value)
+        return job_record({**fields, "status": "queued", "attempts": "0"}, int(before[0]) + 1)
 
     def read_job(self, job_id: str) -> JobRecord:
         """Return a job's record, or raise that it is gone or was never here."""
@@ -249,54 +268,6 @@ class Store:
         reply = self.redis.xread({self.events_key(job_id): start}, count=count, block=block)
         return parse_events(cast(Any, reply))
 
-    # workers and load
-
-    def put_worker(self, record: WorkerRecord) -> None:
-        """Say that a worker lives; it is forgotten after `heartbeat_timeout_s` of silence."""
-        pipe = self.redis.pipeline(transaction=False)
-        ttl_ms = int(self.settings.heartbeat_timeout_s * 1000)
-        pipe.set(self.key("worker", record.name), record.model_dump_json(), px=ttl_ms)
-        pipe.sadd(self.key("workers"), record.name)
-        pipe.execute()
-
-    def drop_worker(self, name: str) -> None:
-        """Forget a worker that ends."""
-        pipe = self.redis.pipeline(transaction=True)
-        pipe.delete(self.key("worker", name))
-        pipe.srem(self.key("workers"), name)
-        pipe.execute()
-
-    def workers(self) -> list[WorkerRecord]:
-        """Return the workers that live, by name."""
-        names = sorted(
-            name.decode() for name in cast(set[bytes], self.redis.smembers(self.key("workers")))
-        )
-        if not names:
-            return []
-        values = self.redis.mget([self.key("worker", name) for name in names])
-        pairs = list(zip(names, cast(list[bytes | None], values), strict=True))
-        silent = [name for name, value in pairs if value is None]
-        if silent:
-            self.redis.srem(self.key("workers"), *silent)
-        return [WorkerRecord.model_validate_json(value) for _, value in pairs if value is not None]
-
-    def counts(self) -> Counts:
-        """Return how much waits, runs and was done."""
-        pipe = self.redis.pipeline(transaction=False)
-        pipe.zcard(self.key("queued"))
-        pipe.zcard(self.key("running"))
-        pipe.hgetall(self.key("totals"))
-        queued, running, raw = pipe.execute()
-        totals = text_fields(raw)
-        job_seconds = float(totals.pop("job_seconds", "0"))
-        return Counts(
-            queued=queued,
-            running=running,
-            workers=len(self.workers()),
-            finished={status: int(number) for status, number in totals.items()},
-            job_seconds=job_seconds,
-        )
-
     def _retry_after_s(self, queued: int) -> int:
         """Guess when a place is free: the mean time of a job, shared by the workers."""
         counts = self.counts()
@@ -325,6 +296,11 @@ class Store:
         if known == kind.encode():
             return StoreGoneError(f"{kind} {value} has expired or was deleted")
         return StoreNotFoundError(f"there is no {kind} {value!r}")
+
+
+def image_id(data: bytes) -> str:
+    """Name a picture by its bytes."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def parse_events(reply: Sequence[tuple[bytes, Sequence[tuple[bytes, Any]]]] | None) -> list[Event]:

@@ -6,11 +6,11 @@ import dataclasses
 import faulthandler
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TypeVar
 
 import torch
@@ -26,6 +26,7 @@ from ni_core.inversion import (
     parse_options,
     resolve_method,
 )
+from worker.alarms import alarms
 from worker.connection import REDIS_DOWN, patiently
 from worker.contracts import InversionRequest, JobResult, WhatWasDone
 from worker.failures import failure_of, over_time
@@ -132,11 +133,11 @@ class _Attempt:
     def _invert(self) -> str:
         lease, store = self.lease, self.lease.store
         patience_s = self.around.patience_s
-        request = patiently(lambda: store.read_job(lease.job_id), patience_s).request
-        saved = patiently(lease.checkpoint, patience_s)
-        with lease.kept_alive():
+        request = lease.request()
+        saved = patiently(lease.checkpoint, patience_s) if lease.resumable else None
+        with lease.kept_alive(self.around.alive):
             bundle = self._load(request)
-            pictures = patiently(lambda: [store.get_image(i) for i in request.images], patience_s)
+            pictures = patiently(lambda: store.get_images(request.images), patience_s)
             images = _decode(pictures, bundle)
         if self.around.stopping():
             raise HandedBack(lease.job_id)
@@ -145,6 +146,7 @@ class _Attempt:
         if saved is not None:
             options = rest_of(options, saved)
             self.reporter.resume(saved)
+        self.reporter.ends_at_once = options.metrics == "none"
         done = invert(
             bundle,
             images,
@@ -155,8 +157,8 @@ class _Attempt:
             first_step=saved.step if saved is not None else 0,
         )
         result = self._describe(request, done, saved, str(bundle.device))
-        seconds = self.reporter.seconds
-        return patiently(lambda: lease.succeed(result, done.latents, seconds), patience_s)
+        seconds, untold = self.reporter.seconds, self.reporter.untold
+        return patiently(lambda: lease.succeed(result, done.latents, seconds, untold), patience_s)
 
     def _load(self, request: InversionRequest) -> Bundle:
         bundle = self.around.models.get(request.model)
@@ -183,10 +185,13 @@ class _Attempt:
                 method=done.method,
                 ttl_s=self.settings.latent_ttl_s,
                 source=source,
-                metrics=dict(metrics),
+                metrics=metrics,
             )
             for latent, source, metrics in zip(
-                done.latents, request.images, done.metrics, strict=True
+                done.latents,
+                request.images,
+                done.metrics or repeat(None),
+                strict=bool(done.metrics),
             )
         ]
         what = WhatWasDone(
@@ -255,10 +260,5 @@ def hard_limit(lease: Lease, end_process: Callable[[int], object] = os._exit) ->
             log.error("job %s could not be closed: %r", lease.job_id, problem)
         end_process(HUNG_EXIT_CODE)
 
-    timer = threading.Timer(settings.job_time_limit_s + settings.hard_limit_grace_s, end)
-    timer.daemon = True
-    timer.start()
-    try:
+    with alarms.after(settings.job_time_limit_s + settings.hard_limit_grace_s, end):
         yield
-    finally:
-        timer.cancel()

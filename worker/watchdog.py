@@ -7,17 +7,14 @@ attempt to RQ twice does no harm.
     running, no heartbeat for `heartbeat_timeout_s`   → queued again, from its last checkpoint
     the same, `max_attempts` workers lost             → failed, "worker-lost"
     queued, but RQ does not know it                   → handed to RQ again
-    RQ thinks it runs, but the record says otherwise  → RQ's note is removed
 """
 
 import logging
 import threading
-import time
 from typing import cast
 
 from worker import scripts
 from worker.connection import REDIS_DOWN
-from worker.errors import StoreGoneError, StoreNotFoundError
 from worker.failures import worker_lost
 from worker.queue import JobQueue
 
@@ -57,7 +54,6 @@ class Watchdog:
         """
         done = self._rescue_running()
         done.update(self._push_missing())
-        self._tidy_rq()
         return done
 
     def _run(self) -> None:
@@ -117,22 +113,3 @@ class Watchdog:
                 self.queue.push(job_id, attempt, at_front=True)
                 done[job_id] = "pushed"
         return done
-
-    def _tidy_rq(self) -> None:
-        started = self.queue.rq.started_job_registry.get_job_and_execution_ids(cleanup=False)
-        for rq_id in {rq_id for rq_id, _ in started}:
-            job_id, _, attempt = rq_id.rpartition("-")
-            if self._over(job_id, int(attempt) if attempt.isdigit() else 0):
-                self.queue.remove(job_id, int(attempt))
-
-    def _over(self, job_id: str, attempt: int) -> bool:
-        """Tell whether an attempt ended some time ago (its worker may still be tidying up)."""
-        try:
-            record = self.store.read_job(job_id)
-        except StoreGoneError:
-            return True
-        except StoreNotFoundError:
-            return False
-        if record.finished_at is not None:
-            return time.time() - record.finished_at.timestamp() > self.settings.heartbeat_timeout_s
-        return record.attempts > attempt

@@ -187,7 +187,7 @@ def _stamp(folder: str) -> Stamp | None:
 def _summarise(manifest: Manifest) -> dict[str, Any]:
     # Imported here because both packages import Bundle from this one.
     from ni_core.directions import available_direction_methods
-    from ni_core.inversion import available_methods
+    from ni_core.inversion import available_methods, single_pass_methods
 
     config = read_config(manifest.generator.family, manifest.generator.config)
     return {
@@ -203,6 +203,7 @@ def _summarise(manifest: Manifest) -> dict[str, Any]:
         "num_classes": config.num_classes,
         "spaces": [space for space in SPACES if space in config.spaces],
         "methods": available_methods(manifest.parts),
+        "single_pass": single_pass_methods(manifest.encoders),
         "direction_methods": available_direction_methods(manifest),
         "trunk": manifest.trunk.name,
         "domain": dict(manifest.domain),

@@ -29,7 +29,7 @@ class ResidualTrunk(nn.Module):
             nn.Sequential(ResidualBlock(before, after, stride=2), ResidualBlock(after, after))
             for before, after in pairwise(widths)
         )
-        self.norm = nn.BatchNorm2d(widths[-1])
+        self.norm: nn.Module = nn.BatchNorm2d(widths[-1])
 
     def maps(self, pictures: Float[Tensor, "n c h w"]) -> list[Tensor]:
         """Feature map of each stage, the finest first; the last one normalised and rectified."""
@@ -45,9 +45,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.first_norm = nn.BatchNorm2d(inputs)
+        self.first_norm: nn.Module = nn.BatchNorm2d(inputs)
         self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.second_norm = nn.BatchNorm2d(outputs)
+        self.second_norm: nn.Module = nn.BatchNorm2d(outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:

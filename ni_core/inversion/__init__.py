@@ -9,7 +9,9 @@ from ni_core.inversion.methods import (
     available_methods,
     option_schema,
     parse_options,
+    require_passes,
     resolve_method,
+    single_pass_methods,
 )
 from ni_core.inversion.optimize import OptimizeOptions
 from ni_core.inversion.options import MethodOptions, OptionSchema, StopOptions
@@ -32,5 +34,7 @@ __all__ = [
     "invert",
     "option_schema",
     "parse_options",
+    "require_passes",
     "resolve_method",
+    "single_pass_methods",
 ]

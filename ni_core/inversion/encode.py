@@ -7,6 +7,7 @@ Inversion, arXiv:2004.00049.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -19,6 +20,7 @@ from ni_core.generators import Space
 from ni_core.inversion.missing_parts import how_to_get
 from ni_core.inversion.options import MethodOptions, option
 from ni_core.inversion.report import Found, OnStep, StepReport
+from ni_core.metrics import mse
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ def encode(
 ) -> Found:
     """Let an encoder of the bundle find the latents.
 
-    The loss of a pass is the mean squared error of its picture on [-1, 1]; the result is that of
-    the last pass.
+    The loss of a pass is the mean squared error of its picture on [-1, 1], if metrics are wanted;
+    the result is that of the last pass.
 
     Args:
         bundle: Generator and encoder.
@@ -77,11 +79,12 @@ def encode(
         return Found(start, [[] for _ in images], first_step, "steps")
     if not encoder.needs_generator:
         start, first_step = None, 0
-    passes = _Passes(images, steps, first_step, on_step)
+    measures = options.metrics != "none"
+    passes = _Passes(images, steps, first_step, on_step, measures=measures)
     encoder.encode(
         images, bundle.generator, steps=steps - first_step, start=start, on_pass=passes.see
     )
-    return Found(passes.latents, passes.history, steps, "steps", passes.images)
+    return Found(passes.latents, passes.history, steps, "steps", passes.render)
 
 
 def encoder_of(bundle: Bundle, kind: str) -> Encoder:
@@ -153,21 +156,31 @@ def no_start(part: str, error: UnknownMethodError) -> InvalidOptionError:
 
 
 class _Passes:
-    """Measures each pass and reports it as a step."""
+    """Measures each pass, unless told not to, and reports it as a step."""
 
-    def __init__(self, images: Tensor, steps: int, first_step: int, on_step: OnStep | None) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        steps: int,
+        first_step: int,
+        on_step: OnStep | None,
+        *,
+        measures: bool = True,
+    ) -> None:
         self.history: list[list[float]] = [[] for _ in images]
-        self.latents = self.images = images.new_empty(0)
+        self.latents = images.new_empty(0)
+        self.render: Callable[[], Tensor] | None = None
         self._targets = images
+        self._measures = measures
         self._steps = steps
         self._first_step = first_step
         self._on_step = on_step
         self._began = time.monotonic()
 
     def see(self, done: Pass) -> None:
-        self.latents, self.images = done.latents, done.images()
-        errors = (self.images - self._targets).square().mean(dim=(1, 2, 3)).tolist()
-        for losses, error in zip(self.history, errors, strict=True):
+        self.latents, self.render = done.latents, done.images
+        errors = mse(done.images(), self._targets).tolist() if self._measures else []
+        for losses, error in zip(self.history, errors, strict=self._measures):
             losses.append(error)
         if self._on_step is not None:
             self._on_step(self._report(done, errors))
@@ -177,7 +190,7 @@ class _Passes:
         return StepReport(
             step=self._first_step + done.step,
             steps=self._steps,
-            loss=sum(losses) / len(losses),
+            loss=sum(losses) / len(losses) if losses else None,
             losses=losses,
             latents=done.latents.clone(),
             eta_s=seconds / done.step * (done.steps - done.step),

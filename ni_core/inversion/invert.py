@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import cache, partial
 
 import torch
 from jaxtyping import Float
@@ -64,14 +65,15 @@ def invert(
     found = METHODS[name].run(
         bundle, images, options, on_step=on_step, start=start, first_step=first_step
     )
-    pictures = found.images if found.images is not None else _pictures(bundle, found, space)
+    render = cache(found.render or partial(_pictures, bundle, found, space))
+    measured = options.metrics != "none"
     return InversionResult(
         latents=[
             Latent(tensor.float().cpu().clone(), space, bundle.generator.fingerprint)
             for tensor in found.latents
         ],
-        images=pictures,
-        metrics=metrics.compare(pictures, images, bundle.perceptual),
+        render=render,
+        metrics=metrics.compare(render(), images, bundle.perceptual) if measured else [],
         history=found.history,
         method=name,
         steps=found.steps,

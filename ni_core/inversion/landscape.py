@@ -65,7 +65,7 @@ def landscape(
     """Descend in the space of the bundle's θ, from its origin.
 
     A run that is taken up again, or that begins with an encoder's guess, starts at the origin as
-    well, with θ moved so that this is the latent it was given.
+    well, with θ moved so that this is the latent it was given; it remembers no gradient.
 
     Args:
         bundle: Generator, perceptual distance and θ.
@@ -89,9 +89,8 @@ def landscape(
     origin = found(found.origin(len(images)))
     if start is None and options.start != ORIGIN:
         start = encoded_start(bundle, images, "w+", options.start)
-    if start is None:
-        start = origin
-    searched = _Searched(found, start - origin, own_rates=options.learning_rate is None)
+    offset = None if start is None else start - origin
+    searched = _Searched(found, offset, own_rates=options.learning_rate is None)
     plain = DescentOptions(
         steps=options.steps,
         budget_seconds=options.budget_seconds,
@@ -102,7 +101,9 @@ def landscape(
         ramp=False,
     )
     problem = Problem(bundle.generator, "w+", objective, searched)
-    return descend(problem, start, plain, on_step=on_step, first_step=first_step)
+    return descend(
+        problem, origin if start is None else start, plain, on_step=on_step, first_step=first_step
+    )
 
 
 def landscape_of(bundle: Bundle) -> Landscape:
@@ -145,7 +146,7 @@ class _Searched(Coordinates):
 
     keeps_rows: ClassVar[bool] = False
 
-    def __init__(self, found: Landscape, offset: Tensor, *, own_rates: bool) -> None:
+    def __init__(self, found: Landscape, offset: Tensor | None, *, own_rates: bool) -> None:
         self._landscape = found
         self._offset = offset
         self._own_rates = own_rates
@@ -155,10 +156,10 @@ class _Searched(Coordinates):
         return self._landscape.rate(step) if self._own_rates else 1.0
 
     def to_latents(self, v: Tensor) -> Tensor:
-        """Points `[n, k]` to latents `[n, num_layers, w_dim]`; differentiable."""
+        """Points `[n, size]` to latents `[n, num_layers, w_dim]`; differentiable."""
         rows: Tensor = self._landscape(v)
-        return rows + self._offset
+        return rows if self._offset is None else rows + self._offset
 
     def from_latents(self, latents: Tensor) -> Tensor:
         """Points of the latents that the descent starts at: the origin."""
-        return self._landscape.origin(len(latents))
+        return self._landscape.origin(len(latents), remembers=self._offset is None)

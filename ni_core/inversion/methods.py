@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from ni_core.bundles.bundle import Bundle
-from ni_core.bundles.manifest import ANY_ENCODER, LANDSCAPE_PART
-from ni_core.errors import UnknownMethodError
+from ni_core.bundles.manifest import ANY_ENCODER, LANDSCAPE_PART, NetworkPart
+from ni_core.errors import InvalidOptionError, UnknownMethodError
 from ni_core.generators import Space, require_space
 from ni_core.inversion.encode import EncoderOptions, encode, encoded_space
 from ni_core.inversion.landscape import LandscapeOptions, landscape
@@ -89,6 +89,39 @@ METHODS: dict[str, Method] = {
 def available_methods(parts: Collection[str]) -> list[str]:
     """Names of the methods that run on a bundle with these parts, the best first."""
     return [name for name, method in METHODS.items() if method.needs <= set(parts)]
+
+
+def single_pass_methods(encoders: Mapping[str, NetworkPart]) -> list[str]:
+    """Names of the methods that run an encoder of one pass.
+
+    Args:
+        encoders: A bundle's encoders by kind, in the order of its manifest.
+    """
+    parts = dict(encoders)
+    if parts:
+        parts.setdefault(ANY_ENCODER, next(iter(parts.values())))
+    return [kind for kind, part in parts.items() if not part.config.get("refines")]
+
+
+def require_passes(method: str, options: MethodOptions, summary: Mapping[str, Any]) -> None:
+    """Check that a method of one pass is not asked for more.
+
+    Args:
+        method: A name in `METHODS`.
+        options: Its options.
+        summary: Of the bundle, from `ModelCache.summary`.
+
+    Raises:
+        InvalidOptionError: It is.
+    """
+    if method in summary["single_pass"] and options.steps not in (None, 1):
+        raise InvalidOptionError(
+            f"steps is {options.steps}, but must be 1: {method} of {summary['name']} has a "
+            "single pass",
+            option="steps",
+            value=options.steps,
+            limit=1,
+        )
 
 
 def resolve_method(name: str, bundle: Bundle | Mapping[str, Any]) -> str:

@@ -67,6 +67,13 @@ class MethodOptions:
         type=str,
         choices=("z", "w", "w+"),
     )
+    metrics: str = option(
+        "all",
+        "Measure the result against its target; none leaves that out, and in an encoder of one "
+        "pass the picture of the result as well, which takes longer than the pass.",
+        type=str,
+        choices=("all", "none"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

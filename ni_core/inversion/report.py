@@ -22,8 +22,8 @@ class StepReport:
     Attributes:
         step: Steps done, from 1; those before a resumed run count.
         steps: Steps planned.
-        loss: Mean of `losses`.
-        losses: Loss of each image, measured before the step's update.
+        loss: Mean of `losses`; None if nothing was measured.
+        losses: Loss of each image, measured before the step's update; none if not measured.
         latents: The latents after the update, a copy, `[n, ...]` on the generator's device. A run
             given these as `start` and `step` as `first_step` carries on from here.
         eta_s: Seconds left at the present pace.
@@ -32,7 +32,7 @@ class StepReport:
 
     step: int
     steps: int
-    loss: float
+    loss: float | None
     losses: list[float]
     latents: Tensor
     eta_s: float
@@ -52,14 +52,14 @@ class Found:
         history: Loss of each image at each step until it stopped.
         steps: Steps done, including those of an earlier run.
         stopped: Why it ended.
-        images: The pictures of the latents, if the method has rendered them.
+        render: Gives the pictures of the latents, where the method can do so for less.
     """
 
     latents: Tensor
     history: list[list[float]]
     steps: int
     stopped: Stopped
-    images: Tensor | None = None
+    render: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class InversionResult:
 
     Attributes:
         latents: One for each image, float32 on the CPU.
-        images: The generator's pictures of these latents, `[n, 3, r, r]`, not clipped.
-        metrics: Distance of each picture from its target.
+        render: Gives the generator's pictures of these latents, `[n, 3, r, r]`, not clipped; it
+            renders them once, when first asked.
+        metrics: Distance of each picture from its target; empty if the options say so.
         history: Loss of each image at each step; an image that stopped early has a shorter list.
         method: Name of the method that ran.
         steps: Steps done, including those before a resumed run.
@@ -78,10 +79,15 @@ class InversionResult:
     """
 
     latents: list[Latent]
-    images: Tensor
+    render: Callable[[], Tensor]
     metrics: list[Metrics]
     history: list[list[float]]
     method: str
     steps: int
     stopped: Stopped
     seconds: float
+
+    @property
+    def images(self) -> Tensor:
+        """What `render` gives."""
+        return self.render()

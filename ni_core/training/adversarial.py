@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from ni_core.perceptual import Perceptual
 from ni_core.training.adversary import (
     MIXED_WIDTH,
     PixelCritic,
-    ProjectedCritic,
     augment,
     gradient_penalty,
     hinge,
 )
 from ni_core.training.checkpoint import Checkpoint
+from ni_core.training.fine_adversary import FineAdversary, projected_critic
 from ni_core.training.optimiser import make_adam, moments, parameters_of, remember, set_rate
 from ni_core.training.picture_set import Pictures
 from ni_core.training.recipes import Recipe
+from ni_core.training.reconstruction import Reconstruction
 from ni_core.training.regressor import Regressor
+from ni_core.training.residual_regressor import ResidualRegressor
 
 CALIBRATION_PICTURES = 256
 """Pictures that set the scales of the critic's taps and the generator's mean colour."""
+
+
+@dataclass(frozen=True)
+class Guides:
+    """Frozen networks that look at the pictures.
+
+    Attributes:
+        regressor: Features of the projected critic.
+        fine: Features of a second one, which read expressions; None without it.
+        perceptual: Distance of reconstructions, for a recipe that has some.
+    """
+
+    regressor: Regressor
+    fine: ResidualRegressor | None = None
+    perceptual: Perceptual | None = None
 
 
 class AdversarialRun:
@@ -38,7 +57,7 @@ class AdversarialRun:
         config: The generator's architecture.
         recipe: How to train.
         pictures: Real pictures.
-        regressor: Frozen features for the projected critic.
+        guides: Frozen networks; they are moved to the device.
         device: Where to train.
     """
 
@@ -47,19 +66,20 @@ class AdversarialRun:
         config: StyleGAN2Config,
         recipe: Recipe,
         pictures: Pictures,
-        regressor: Regressor,
+        guides: Guides,
         device: torch.device,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.pictures, self.device, self.seen = recipe, pictures, device, 0
         self.generator = StyleGAN2(config)
-        regressor.to(device, torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.critic = ProjectedCritic(regressor)
+        self.critic = projected_critic(guides.regressor, device)
         self.pixel_critic = PixelCritic(config.resolution, recipe.pixel_widths)
         self.reader = nn.Linear(MIXED_WIDTH * (config.resolution // 16) ** 2, config.z_dim)
+        self.fine = FineAdversary(guides.fine, device) if guides.fine else None
         for network in self._networks().values():
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._start_from_data()
+        self.reconstruction = self._make_reconstruction(guides.perceptual)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.generator_optimiser = make_adam(
             [self.generator, self.reader], self.generator.parameter_gains()
@@ -76,12 +96,23 @@ class AdversarialRun:
             "reader": self.reader,
         }
 
+    def _make_reconstruction(self, perceptual: Perceptual | None) -> Reconstruction | None:
+        if self.recipe.reconstruct_from is None:
+            return None
+        if perceptual is None:
+            raise ValueError("a recipe that reconstructs needs a perceptual distance")
+        rows = (self.generator.num_layers, self.generator.w_dim)
+        perceptual.to(self.device)
+        critic = self.fine.critic if self.fine else self.critic
+        return Reconstruction(self.recipe, rows, perceptual, critic, self.device)
+
     @torch.no_grad()
     def _start_from_data(self) -> None:
-        """Calibrate the critic; start RGB outputs faint and in the data's mean colour."""
+        """Calibrate the critics; start RGB outputs faint and in the data's mean colour."""
         n = min(CALIBRATION_PICTURES, len(self.pictures))
         real = self.pictures.take(torch.arange(n), self.device)
-        self.critic.calibrate(real.bfloat16())
+        for critic in (self.critic, *([self.fine.critic] if self.fine else [])):
+            critic.calibrate(real.bfloat16())
         for to_rgb in self.generator.to_rgbs:
             to_rgb.conv.weight.mul_(0.1)  # type: ignore[union-attr, operator]
         self.generator.to_rgbs[0].bias.copy_(real.mean(dim=(0, 2, 3)))  # type: ignore[operator]
@@ -105,21 +136,27 @@ class AdversarialRun:
         z = torch.randn(self.recipe.batch, self.generator.z_dim, generator=random).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
             fake = _channels_last(self.generator.synthesize(self._styles(z, random), noise="none"))
-            features = self.critic.project(_channels_last(augment(fake, random)))
+            shown = [_channels_last(augment(pictures, random)) for pictures in (fake, real)]
+            features = self.critic.project(shown[0])
             with torch.no_grad():
-                real_features = self.critic.project(_channels_last(augment(real, random)))
+                real_features = self.critic.project(shown[1])
         losses = self._step_critics(
             real, fake.detach(), real_features, [x.detach() for x in features]
         )
-        losses |= self._step_generator(fake, features, z)
+        asked, fine = self._step_fine(shown[1], shown[0])
+        losses |= fine | self._step_generator(fake, features, z, asked, random)
         self.seen += self.recipe.batch
         self._average_weights()
         return losses
 
+    @property
+    def _calm(self) -> float:
+        """Factor of the learning rates."""
+        return 0.5 if self.settled else 1.0
+
     def _set_rates(self) -> None:
-        calm = 0.5 if self.settled else 1.0
-        set_rate(self.generator_optimiser, calm * self.recipe.generator_rate)
-        set_rate(self.critic_optimiser, calm * self.recipe.critic_rate)
+        set_rate(self.generator_optimiser, self._calm * self.recipe.generator_rate)
+        set_rate(self.critic_optimiser, self._calm * self.recipe.critic_rate)
 
     def _styles(self, z: Tensor, random: torch.Generator) -> Tensor:
         """Styles of the batch; after settling, some with the fine rows of another picture."""
@@ -152,7 +189,21 @@ class AdversarialRun:
         self.critic_optimiser.step()
         return {"critic": projected.detach(), "pixel_critic": pixel.detach()}
 
-    def _step_generator(self, fake: Tensor, features: list[Tensor], z: Tensor) -> dict[str, Tensor]:
+    def _step_fine(self, real: Tensor, fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the second projected critic asks of the generator, and its losses."""
+        if self.fine is None:
+            return fake.new_zeros(()), {}
+        asked, own = self.fine.step(real, fake, self._calm * self.recipe.critic_rate)
+        return asked, {"fine_critic": own, "fine_generator": asked.detach()}
+
+    def _step_generator(
+        self,
+        fake: Tensor,
+        features: list[Tensor],
+        z: Tensor,
+        asked: Tensor,
+        random: torch.Generator,
+    ) -> dict[str, Tensor]:
         trained = parameters_of(self.critic_optimiser)
         for parameter in trained:
             parameter.requires_grad_(False)
@@ -164,11 +215,13 @@ class AdversarialRun:
         information = functional.mse_loss(read.float(), target)
         loss = (
             projected
+            + self.recipe.fine_coefficient * asked
             + self.recipe.pixel_coefficient * pixel
             + self.recipe.information_coefficient * information
         )
         self.generator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        reconstruction = self._reconstruct(random)
         self.generator_optimiser.step()
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -176,7 +229,15 @@ class AdversarialRun:
             "generator": projected.detach(),
             "pixel_generator": pixel.detach(),
             "information": information.detach(),
+            **reconstruction,
         }
+
+    def _reconstruct(self, random: torch.Generator) -> dict[str, Tensor]:
+        """Gradients of the loss on real pictures, once the recipe asks for it."""
+        if self.reconstruction is None or self.seen < (self.recipe.reconstruct_from or 0):
+            return {}
+        step = self.seen // self.recipe.batch
+        return self.reconstruction.add_gradients(self.generator, self.pictures, step, random)
 
     @torch.no_grad()
     def _average_weights(self) -> None:
@@ -200,6 +261,10 @@ class AdversarialRun:
             name: network.state_dict() for name, network in self._kept_networks().items()
         }
         parts |= {name: moments(optimiser) for name, optimiser in self._optimisers().items()}
+        if self.fine:
+            parts |= self.fine.tensors()
+        if self.reconstruction:
+            parts["descents"] = self.reconstruction.descents.tensors()
         return {f"{part}.{name}": value for part in parts for name, value in parts[part].items()}
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -209,6 +274,10 @@ class AdversarialRun:
             network.load_state_dict(checkpoint.part(name))
         for name, optimiser in self._optimisers().items():
             remember(optimiser, checkpoint.part(name))
+        if self.fine:
+            self.fine.resume(checkpoint.part("fine_critic"), checkpoint.part("fine_optimiser"))
+        if self.reconstruction:
+            self.reconstruction.descents.resume(checkpoint.part("descents"))
 
     def _kept_networks(self) -> dict[str, nn.Module]:
         return {**self._networks(), "average": self.average}

@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ni_core.training.regressor import TAP_WIDTHS, Regressor
+from ni_core.training.residual_regressor import ResidualRegressor
 
 MIXED_WIDTH = 64
 """Channels of every tap after the fixed mixing."""
@@ -37,7 +38,7 @@ class ProjectedCritic(nn.Module):
 
     scales: Tensor
 
-    def __init__(self, regressor: Regressor) -> None:
+    def __init__(self, regressor: Regressor | ResidualRegressor) -> None:
         super().__init__()
         self._regressor = (regressor,)
         self.mixes = nn.ModuleList(_mix(width) for width in TAP_WIDTHS).requires_grad_(False)
@@ -47,12 +48,16 @@ class ProjectedCritic(nn.Module):
     @torch.no_grad()
     def calibrate(self, pictures: Tensor) -> None:
         """Set the scales so that taps of these pictures have unit root mean square."""
-        taps = self._regressor[0].taps(pictures)
+        taps = self.taps(pictures)
         self.scales.copy_(torch.stack([tap.float().square().mean().rsqrt() for tap in taps]))
+
+    def taps(self, pictures: Tensor) -> list[Tensor]:
+        """Features of pictures `[n, 3, r, r]` as the regressor gives them, finest first."""
+        return self._regressor[0].taps(pictures)
 
     def project(self, pictures: Tensor) -> list[Tensor]:
         """Mixed features of pictures `[n, 3, r, r]`, finest first; heads judge them."""
-        taps = self._regressor[0].taps(pictures)
+        taps = self.taps(pictures)
         mixed = [
             mix(tap * scale.to(tap.dtype))
             for mix, tap, scale in zip(self.mixes, taps, self.scales, strict=True)

@@ -26,7 +26,7 @@ AVERAGE_SAMPLES = 100_000
 PARTS = 10
 """The mean is taken in so many parts."""
 
-NETWORKS = ("critic", "trunk", "judge")
+NETWORKS = ("critic", "reader", "trunk", "judge")
 """Networks beside the generator; `KIND.json` has the R² of each."""
 
 FILES = {

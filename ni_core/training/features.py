@@ -1,4 +1,4 @@
-"""`ni train features`: the critic's regressor, the perceptual trunk and the judge."""
+"""`ni train features`: the critics' regressors, the perceptual trunk and the judge."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from ni_core.training.regressor import (
     save_regressor,
     train_regressor,
 )
+from ni_core.training.residual_regressor import ResidualRegressor
 
 BATCH = 64
 """Pictures per step."""
 
-RATES = {"critic": 4e-3, "trunk": 1e-3, "judge": 2e-3}
+RATES = {"critic": 4e-3, "reader": 2e-3, "trunk": 1e-3, "judge": 2e-3}
 """Highest learning rate of each network."""
 
-NETWORKS = {"critic": Regressor, "trunk": SqueezeNetRegressor, "judge": Judge}
+NETWORKS = {
+    "critic": Regressor,
+    "reader": ResidualRegressor,
+    "trunk": SqueezeNetRegressor,
+    "judge": Judge,
+}
 """The networks by the name of their use."""
 
-SEEDS = {"critic": 1, "trunk": 1, "judge": 2}
+SEEDS = {"critic": 1, "reader": 1, "trunk": 1, "judge": 2}
 """Streams of renders: what judges has seen none of what it judges by was trained on."""
 
 TEST_PICTURES = 2000

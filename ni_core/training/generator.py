@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ni_core.errors import InvalidOptionError
 from ni_core.images import encode_image, grid
-from ni_core.training.adversarial import AdversarialRun
+from ni_core.perceptual import Perceptual, load_perceptual
+from ni_core.training.adversarial import AdversarialRun, Guides
 from ni_core.training.checkpoint import (
     Checkpoint,
     Stretch,
@@ -26,6 +27,7 @@ from ni_core.training.hardware import Hardware, hardware
 from ni_core.training.picture_set import open_pictures
 from ni_core.training.recipes import SETTINGS, Recipe
 from ni_core.training.regressor import load_regressor
+from ni_core.training.residual_regressor import load_residual_regressor
 from ni_core.training.snapshots import list_snapshots
 
 LOG_PICTURES = 1_000
@@ -165,11 +167,45 @@ def choose_recipe(options: argparse.Namespace, start: Checkpoint | None) -> Reci
     return replace(recipe, **given)
 
 
+def open_guides(options: argparse.Namespace, recipe: Recipe, resolution: int) -> Guides:
+    """Read the frozen networks.
+
+    Raises:
+        InvalidOptionError: The recipe needs a trunk, and there is none.
+        BrokenBundleError: The trunk cannot be read.
+    """
+    reader, perceptual = options.reader, None
+    if recipe.reconstruct_from is not None:
+        perceptual = _open_trunk(options.trunk, recipe.reconstruct_from)
+    return Guides(
+        regressor=load_regressor(options.critic, resolution),
+        fine=load_residual_regressor(reader, resolution) if reader else None,
+        perceptual=perceptual,
+    )
+
+
+def _open_trunk(trunk: Path | None, start: int) -> Perceptual:
+    if trunk is None:
+        raise InvalidOptionError(
+            f"this recipe reconstructs real pictures from {start} on: "
+            "name the perceptual trunk with --trunk",
+            option="trunk",
+            value="",
+        )
+    return load_perceptual(trunk, architecture="squeeze", name=trunk.stem, calibrated=False)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ni train generator", description=__doc__)
     parser.add_argument("--data", default="none", help="folder of a set, or none to render")
     parser.add_argument("--limit", type=int, help="use the first so many pictures of the set")
     parser.add_argument("--critic", type=Path, required=True, help="regressor: critic.safetensors")
+    parser.add_argument(
+        "--reader", type=Path, help="regressor of a second critic: reader.safetensors"
+    )
+    parser.add_argument(
+        "--trunk", type=Path, help="perceptual trunk, to reconstruct: trunk_features.safetensors"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and log")
     parser.add_argument("--pictures", type=int, default=400_000, help="when to stop")
     parser.add_argument("--seconds", type=float, default=math.inf, help="when to stop, wall time")
@@ -182,9 +218,14 @@ def _parser() -> argparse.ArgumentParser:
     changes.add_argument("--generator-rate", type=float)
     changes.add_argument("--critic-rate", type=float)
     changes.add_argument("--pixel-coefficient", type=float)
+    changes.add_argument("--fine-coefficient", type=float)
     changes.add_argument("--penalty-coefficient", type=float)
     changes.add_argument("--mixing", type=float)
     changes.add_argument("--average", type=float, help="half-life of the average, pictures")
+    changes.add_argument(
+        "--reconstruct-from", type=int, help="pictures until it learns to reconstruct real ones"
+    )
+    changes.add_argument("--reconstruction-coefficient", type=float)
     changes.add_argument("--seed", type=int)
     parser.add_argument(
         "--resume",
@@ -211,8 +252,8 @@ def main(arguments: list[str]) -> int:
     pictures = open_pictures(
         options.data, seed=recipe.seed, resolution=config.resolution, limit=limit
     )
-    critic = load_regressor(options.critic, config.resolution)
-    run = AdversarialRun(config, recipe, pictures, critic, device)
+    guides = open_guides(options, recipe, config.resolution)
+    run = AdversarialRun(config, recipe, pictures, guides, device)
     session = Session(options.out, hardware(device), began=began)
     if start:
         run.resume(start)

@@ -1,7 +1,7 @@
 """The judge: a factor reader that no other network was trained with or against.
 
-It has its own architecture, its own stream of renders and its own seed, and is used by the
-commands that evaluate alone: neither the generator nor the perceptual distance ever sees it.
+It has its own widths, its own stream of renders and its own seed, and is used by the commands that
+evaluate alone: neither the generator nor the perceptual distance ever sees it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from ni_core.encoders.residual import ResidualTrunk
-from ni_core.training.portraits import FACTOR_NAMES
+from ni_core.training.residual_regressor import ResidualRegressor
 
 STEM_WIDTH = 24
 """Channels at the full resolution."""
@@ -22,7 +21,7 @@ STAGE_WIDTHS = (48, 80, 128, 192)
 """Channels at 1/2, 1/4, 1/8 and 1/16 of the picture's side."""
 
 
-class Judge(ResidualTrunk):
+class Judge(ResidualRegressor):
     """Residual network from pictures to standardised factors.
 
     Args:
@@ -30,23 +29,11 @@ class Judge(ResidualTrunk):
     """
 
     def __init__(self, resolution: int = 64) -> None:
-        super().__init__(3, (STEM_WIDTH, *STAGE_WIDTHS))
-        self.resolution = resolution
-        self.head = nn.Linear(STAGE_WIDTHS[-1] * (resolution // 16) ** 2, len(FACTOR_NAMES))
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Standardised factors `[n, F]` of pictures `[n, 3, r, r]` in [-1, 1]."""
-        read: Tensor = self.head(self.maps(pictures)[-1].flatten(1))
-        return read
+        super().__init__(resolution, (STEM_WIDTH, *STAGE_WIDTHS))
 
     def extract(self, pictures: Tensor) -> Tensor:
         """Features `[n, 320]` of pictures: the last two stages, averaged over positions."""
         return torch.cat([stage.mean(dim=(2, 3)) for stage in self.maps(pictures)[-2:]], dim=1)
-
-    def freeze(self) -> Judge:
-        """Make it a fixed function."""
-        self.eval().requires_grad_(False)
-        return self
 
 
 def export_judge(network: Judge, path: Path) -> None:

@@ -1,6 +1,6 @@
 """`ni train landscape`: θ, a space in which plain gradient descent is fast.
 
-For any generator with W, from its own samples, or from these and rendered portraits.
+For any generator with W, from its own samples, or from rendered portraits and these.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         default=SAMPLES,
-        help="samples: of the generator alone; FOLDER: half are pictures of a set; none: rendered",
+        help="samples: of the generator alone; FOLDER: most are pictures of a set; none: rendered",
     )
     parser.add_argument("--data-seed", type=int, default=1, help="stream of the set")
     add_run_options(parser, pictures=48_000)

@@ -4,9 +4,11 @@ Source: Landscape Learning for Neural Network Inversion, arXiv:2206.09027: desce
 θ fill a buffer, and θ learns from random points of it to lower the loss at every step. Differs:
 
 - Both happen at once. A step takes random points of the buffer and the gradients found there,
-  moves them on by one step of descent and measures the loss where they come to. θ learns through
-  the map and through the step that led there; what was measured is the next step's gradient.
-- θ starts as the linear map that levels the curvature of the loss, see `curvature`.
+  and moves them on by a window of steps of descent. θ learns to lower the loss after each, through
+  the map, through the steps that led there and through how the gradients change with them; the
+  last ones measured are the next window's first.
+- θ starts as the linear map that levels the curvature of the loss, see `curvature`, with a network
+  that already jumps from a first gradient to a latent, see `landscape_jump`.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from torch import Tensor
 from ni_core.bundles.bundle import Bundle
 from ni_core.images import grid
 from ni_core.inversion.distance import DistanceOptions, lpips_coefficient_of
-from ni_core.landscapes import Landscape, LandscapeConfig
+from ni_core.landscapes import LandscapeConfig, RememberingLandscape
 from ni_core.objectives import Objective
 from ni_core.training.curvature import curved_basis
+from ni_core.training.landscape_jump import first_gradients, fit_jump
+from ni_core.training.landscape_secants import Measure, measured
 from ni_core.training.picture_set import Pictures
 from ni_core.training.runs import (
     joined,
@@ -48,16 +52,20 @@ class Recipe:
 
     Attributes:
         bundle: Fingerprint of the generator.
-        data: Where half of the pictures come from, or `samples`.
-        horizon: Pictures over which the learning rate falls to 0.
+        data: Where the pictures come from that are not own samples, or `samples`.
+        horizon: Points over which the learning rate falls to 0.
         seed: Of all random numbers.
-        dimensions: Size of the searched space.
+        dimensions: Directions of W+ that are searched.
         hidden: Width of the residual network.
         descent_rate: Learning rate of the descent, in units of 1 / curvature.
         slots: Descents in the buffer.
         batch: Points of a step.
+        single: Part of the horizon in which θ learns through one step of descent at a time, which
+            is cheaper.
+        window: Steps of descent that it learns through then.
         rate: Learning rate of θ.
-        probes: At most so many gradients are taken to make the first θ.
+        probes: At most so many gradients are taken to level the curvature.
+        fitted: Own samples whose first gradients the network is fitted to; at most `horizon`.
     """
 
     bundle: str
@@ -65,12 +73,15 @@ class Recipe:
     horizon: int
     seed: int = 1
     dimensions: int = 640
-    hidden: int = 768
+    hidden: int = 704
     descent_rate: float = 0.5
     slots: int = 256
     batch: int = 16
+    single: float = 0.6
+    window: int = 4
     rate: float = 1e-3
     probes: int = 1536
+    fitted: int = 6144
 
 
 class LandscapeRun:
@@ -78,7 +89,7 @@ class LandscapeRun:
 
     Args:
         bundle: Generator and perceptual distance.
-        pictures: Where half of the targets come from; None for own samples alone.
+        pictures: Where most of the targets come from; None for own samples alone.
         recipe: How.
     """
 
@@ -96,16 +107,30 @@ class LandscapeRun:
         self._lpips_coefficient = lpips_coefficient_of(bundle, DistanceOptions(), "w+")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.landscape = Landscape(self.config)
-        self.landscape.to(generator.device).log_rates.requires_grad_(False)
+            self.landscape = RememberingLandscape(self.config).to(generator.device)
+        self.landscape.start.requires_grad_(False)
+        self.landscape.log_rates.requires_grad_(False)
         self._size = torch.ones(())
         self._targets = Targets(generator, pictures, recipe.seed)
-        self._trajectories = Trajectories(recipe.slots, size, rows, len(_RATES))
+        self._trajectories = Trajectories(recipe.slots, self.landscape.size, rows, len(_RATES))
         self._optimiser = _optimiser(self.landscape, self._size)
 
-    @torch.no_grad()
     def prepare(self) -> None:
-        """Make the first θ: linear, from the mean of W, levelling the loss's curvature."""
+        """Make the first θ: from the mean of W, with a network that knows first gradients."""
+        self._level()
+        recipe, made = self.recipe, self.landscape
+        found = first_gradients(
+            self._bundle,
+            made.start,
+            self._lpips_coefficient,
+            samples=min(recipe.fitted, recipe.horizon),
+            seed=recipe.seed,
+        )
+        fit_jump(made, found, seed=recipe.seed)
+
+    @torch.no_grad()
+    def _level(self) -> None:
+        """Make the linear part, which levels the loss's curvature; nothing bends it yet."""
         recipe, made = self.recipe, self.landscape
         basis, scale = curved_basis(
             self._bundle,
@@ -117,6 +142,7 @@ class LandscapeRun:
         made.start.copy_(self._bundle.generator.w_avg.expand_as(made.start))
         made.basis.copy_(basis)
         made.log_scale.copy_(scale.log())
+        made.reading.copy_(scale[:, None] * basis)
         made.log_rates.copy_((recipe.descent_rate * torch.tensor(_RATES)).log())
         for parameter in made.residual[-1].parameters():
             parameter.zero_()
@@ -124,43 +150,75 @@ class LandscapeRun:
         self._optimiser = _optimiser(made, self._size)
 
     def step(self) -> dict[str, Tensor]:
-        """Move random points of the buffer on, and let θ learn from where they come to."""
+        """Move random descents of the buffer on, and let θ learn from where they come to."""
         if self.seen == 0:
             self.prepare()
-        slots = self._trajectories.pick(self.batch, random_of(self.recipe.seed, self.seen))
-        before, gradients, numbers, steps = self._trajectories.at(slots)
-        points = self._moved(before, gradients, steps)
-        rows = self.landscape(points)
-        losses, gradients = self._measure(rows.detach(), numbers)
-        shares = (rows * gradients).sum(dim=(1, 2)) / losses  # as steep as the loss's logarithm
-        self._learn(shares.mean())
-        self._trajectories.put(slots, points, gradients)
-        self.seen += self.batch
-        return {"log_loss": losses.log().mean(), "step": steps.float().mean()}
+        descents, window = self._extent()
+        slots = self._trajectories.pick(descents, random_of(self.recipe.seed, self.seen))
+        points, gradients, numbers, steps = self._trajectories.at(slots)
+        measure = self._measure_towards(numbers)
+        points, gradients = points.to(self.landscape.device), gradients.to(self.landscape.device)
+        losses, points, gradients = self._descended(points, gradients, steps, window, measure)
+        self._learn((losses / losses.detach()).mean())  # as steep as the loss's logarithm
+        self._trajectories.put(slots, points, gradients, window)
+        self.seen += losses.numel()
+        return {"log_loss": losses.detach().log().mean(), "step": steps.float().mean()}
 
-    def _moved(self, points: Tensor, gradients: Tensor, steps: Tensor) -> Tensor:
-        """Descend one step, differentiably for θ; the gradient of the loss in W+ is given."""
-        device = self.landscape.device
-        points = points.to(device).requires_grad_()
-        product = (self.landscape(points) * gradients.to(device)).sum()
-        (steepest,) = torch.autograd.grad(product, points, create_graph=True)
-        rates = self.landscape.log_rates.exp()[(steps - 1).clamp_min(0)]
-        return points.detach() - rates[:, None] * steepest
+    def _extent(self) -> tuple[int, int]:
+        """Descents of a step, and steps of each: single ones at first, windows later."""
+        if self.seen < self.recipe.single * self.recipe.horizon:
+            return self.batch, 1
+        return max(1, 2 * self.batch // self.recipe.window), self.recipe.window
 
-    def _measure(self, rows: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses `[n]` of rows of W+ against pictures, and their gradients there."""
-        rows.requires_grad_()
-        targets = self._targets.take(numbers)
-        with torch.autocast(rows.device.type, torch.bfloat16):
+    def _descended(
+        self, points: Tensor, gradients: Tensor, steps: Tensor, window: int, measure: Measure
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Descend a window of steps, differentiably for θ.
+
+        Args:
+            points: Where to begin, `[n, size]`.
+            gradients: In W+, there.
+            steps: Numbers of the first steps, `[n]`.
+            window: Steps to make.
+            measure: Gives losses and gradients of rows.
+
+        Returns:
+            Losses `[window, n]`, and the points and gradients come to.
+        """
+        points = points.requires_grad_()
+        rows, found = self.landscape(points), []
+        for ahead in range(window):
+            (steepest,) = torch.autograd.grad(rows, points, gradients, create_graph=True)
+            points = points - self._rates(steps + ahead) * steepest
+            before, rows = rows.detach(), self.landscape(points)
+            losses, gradients = measured(measure, rows, before)
+            found.append(losses)
+        return torch.stack(found), points.detach(), gradients.detach()
+
+    def _rates(self, steps: Tensor) -> Tensor:
+        indices = (steps - 1).clamp(0, self.config.steps - 1)
+        return self.landscape.log_rates.exp()[indices][:, None]
+
+    def _measure_towards(self, numbers: Tensor) -> Measure:
+        """Make a function of rows of W+: losses `[n]` against pictures, and their gradients."""
+        targets, kind = self._targets.take(numbers), self.landscape.device.type
+        with torch.autocast(kind, torch.bfloat16):
             objective = Objective.towards(
                 targets,
                 self._bundle.perceptual,
                 mse_coefficient=1.0,
                 lpips_coefficient=self._lpips_coefficient,
             )
-            losses, _ = objective(self._bundle.generator.synthesize(rows))
-        (gradients,) = torch.autograd.grad(losses.sum(), rows)
-        return losses.detach().float(), gradients
+
+        @torch.enable_grad()
+        def measure(rows: Tensor) -> tuple[Tensor, Tensor]:
+            rows = rows.detach().requires_grad_()
+            with torch.autocast(kind, torch.bfloat16):
+                losses, _ = objective(self._bundle.generator.synthesize(rows))
+            (gradients,) = torch.autograd.grad(losses.sum(), rows)
+            return losses.detach().float(), gradients
+
+        return measure
 
     def _learn(self, loss: Tensor) -> None:
         left = max(0.0, 1 - self.seen / self.recipe.horizon)
@@ -199,11 +257,11 @@ class LandscapeRun:
         return grid(torch.cat([self._targets.take(numbers), made]), len(slots))
 
 
-def _optimiser(landscape: Landscape, size: Tensor) -> torch.optim.Adam:
+def _optimiser(landscape: RememberingLandscape, size: Tensor) -> torch.optim.Adam:
     """Adam with rates that suit parameters of every size; numbers of the first basis have this."""
     groups = [
         {"params": list(landscape.residual.parameters()), "gain": 1.0},
-        {"params": [landscape.start, landscape.basis], "gain": float(size)},
+        {"params": [landscape.basis], "gain": float(size)},
         {"params": [landscape.log_scale], "gain": 5.0},
     ]
     return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 PORTRAITS = ("training/portraits/*.py", "training/picture_set.py")
 NETWORKS = (
     "training/features.py",
-    "training/regressor.py",
+    "training/*regressor.py",
     "training/judge.py",
     "training/portraits/*.py",
 )
@@ -16,10 +16,13 @@ GENERATOR = (
     "generators/mapping.py",
     "generators/stylegan2*.py",
     "training/adversar*.py",
+    "training/fine_adversary.py",
     "training/generator.py",
     "training/optimiser.py",
+    "training/own_samples.py",
     "training/recipes.py",
-    "training/regressor.py",
+    "training/reconstruction.py",
+    "training/*regressor.py",
     "training/portraits/*.py",
 )
 EXPORT = ("training/export.py", "bundles/parts.py", "generators/stylegan2*.py")
@@ -68,6 +71,9 @@ FEATURE_FILES = ("contrastive/features.safetensors",)
 ENCODER_FILES = (*FEATURE_FILES, "psp/psp.safetensors")
 FIGURES = ("generator", "inversion", "directions", "methods", "curve")
 """Evaluations whose figures go into the manifest."""
+
+GUIDES = ("critic", "reader", "trunk_features")
+"""Networks that look at the pictures while the generator is trained."""
 
 HALF_PRECISION = {"trunk": "trunk_features.safetensors", "judge": "judge_half.safetensors"}
 """What a bundle takes of a network."""
@@ -181,6 +187,7 @@ STEPS = (
         chunks="portraits-2-{px}px-*.npy",
     ),
     _network("critic", "critic", "--pictures {criticised} --epochs {short} --seed 1"),
+    _network("reader", "reader", "--pictures {criticised} --epochs {fine} --seed 1"),
     _network(
         "trunk-first", "trunk", "--pictures {criticised} --epochs {short} --seed 1", out="first"
     ),
@@ -195,9 +202,11 @@ STEPS = (
         "generator",
         "ni_core.training.generator",
         "--data {data} --limit {limit} --critic {out}/networks/critic.safetensors "
-        "--out {out}/generator --recipe {recipe} --pictures {pictures} --seconds {seconds} "
-        "--resume --device {device} --threads {threads}",
-        inputs=("networks/critic.safetensors",),
+        "--reader {out}/networks/reader.safetensors "
+        "--trunk {out}/networks/trunk_features.safetensors --out {out}/generator "
+        "--recipe {recipe} --pictures {pictures} --seconds {seconds} --resume "
+        "--device {device} --threads {threads}",
+        inputs=tuple(f"networks/{name}.safetensors" for name in GUIDES),
         outputs=("generator/checkpoint-*/checkpoint.json",),
         code=GENERATOR,
         progress=("--pictures", "--seconds", "--threads", "--device"),
@@ -215,7 +224,12 @@ STEPS = (
         keeps="contrastive",
         until="{contrastive}",
     ),
-    _part("psp", "encoders", f"--kind psp --data {{data}} {FEATURES}", *FEATURE_FILES),
+    _part(
+        "psp",
+        "encoders",
+        f"--kind psp --data {{data}} --fitted {{fitted}} {FEATURES}",
+        *FEATURE_FILES,
+    ),
     _part(
         "restyle",
         "encoders",
@@ -230,7 +244,12 @@ STEPS = (
     _figures("inversion", "--pictures {inverted} --steps {descent} --seed 1"),
     _figures("directions", "--k {k} --pictures {moved} --seed 1"),
     _figures("methods", "--pictures {inverted} --steps {descent} --seed 1", bundle="equipped"),
-    _figures("curve", "--pictures {followed} --seed 1", bundle="equipped", module="loss_curve"),
+    _figures(
+        "curve",
+        "--pictures {followed} --steps {curve} --seed 1",
+        bundle="equipped",
+        module="loss_curve",
+    ),
     _export(
         "portraits",
         f"{PARTS_OPTIONS} "

@@ -20,8 +20,12 @@ _SAMPLES = 102
 """Stream of random numbers."""
 
 
+OWN_EVERY = 4
+"""Where there is a set of pictures, every so many a target is an own sample."""
+
+
 class Targets:
-    """Numbered pictures: a generator's own samples, or in turn a sample and a picture of a set.
+    """Numbered pictures: a generator's own samples, or mostly pictures of a set.
 
     Args:
         generator: Whose samples they are.
@@ -39,11 +43,14 @@ class Targets:
         """Pictures of these numbers, in [-1, 1], on the generator's device."""
         side, device = self._generator.resolution, self._generator.device
         taken = torch.empty(len(numbers), 3, side, side, device=device)
-        own = numbers % 2 == 0 if self._pictures else torch.ones_like(numbers, dtype=torch.bool)
+        own = torch.ones_like(numbers, dtype=torch.bool)
+        if self._pictures is not None:
+            own = numbers % OWN_EVERY == 0
         if own.any():
             taken[own] = self._samples(numbers[own])
         if self._pictures is not None and not own.all():
-            indices = numbers[~own] // 2 % len(self._pictures)
+            others = numbers[~own]
+            indices = (others - others // OWN_EVERY - 1) % len(self._pictures)
             taken[~own] = self._pictures.take(indices, device)
         return taken
 
@@ -60,13 +67,13 @@ class Trajectories:
 
     Args:
         slots: Descents at once.
-        dimensions: Size of the searched space.
+        size: Of the searched space.
         rows: Shape of W+, `(num_layers, w_dim)`.
         steps: Steps of a descent; when they are done, another picture takes its place.
     """
 
-    def __init__(self, slots: int, dimensions: int, rows: tuple[int, int], steps: int) -> None:
-        self.points = torch.zeros(slots, dimensions)
+    def __init__(self, slots: int, size: int, rows: tuple[int, int], steps: int) -> None:
+        self.points = torch.zeros(slots, size)
         self.gradients = torch.zeros(slots, *rows)
         self.numbers = torch.arange(slots)
         self.measured = torch.zeros(slots, dtype=torch.long)
@@ -93,11 +100,11 @@ class Trajectories:
             self.measured[slots],
         )
 
-    def put(self, slots: Tensor, points: Tensor, gradients: Tensor) -> None:
-        """Store where descents have come to, and the gradient in W+ there."""
+    def put(self, slots: Tensor, points: Tensor, gradients: Tensor, steps: int = 1) -> None:
+        """Store where descents have come to in some steps, and the gradient in W+ there."""
         self.points[slots] = points.detach().cpu()
         self.gradients[slots] = gradients.detach().cpu()
-        self.measured[slots] += 1
+        self.measured[slots] += steps
         self._restart(slots[self.measured[slots] > self._steps])
 
     def _restart(self, slots: Tensor) -> None:

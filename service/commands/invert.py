@@ -117,10 +117,11 @@ def picture_format(path: Path) -> "ImageFormat":
 def show_progress(report: "StepReport") -> None:
     """Rewrite one line of the terminal."""
     end = "\n" if report.step + 1 >= report.steps else ""
-    print(f"\rstep {report.step}/{report.steps}  loss {report.loss:.4f} ", end=end, file=sys.stderr)
+    loss = f"  loss {report.loss:.4f}" if report.loss is not None else ""
+    print(f"\rstep {report.step}/{report.steps}{loss} ", end=end, file=sys.stderr)
 
 
 def print_metrics(pictures: list[Path], result: "InversionResult") -> None:
-    """Print what was reached, one JSON object per line."""
-    for picture, metrics in zip(pictures, result.metrics, strict=True):
+    """Print what was reached, if it was measured, one JSON object per line."""
+    for picture, metrics in zip(pictures, result.metrics, strict=bool(result.metrics)):
         print(json.dumps({"picture": str(picture), **metrics}))

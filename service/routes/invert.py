@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from ni_core.errors import SpaceNotAvailableError
 from ni_core.images import decode_image, encode_image, fit
-from ni_core.inversion import parse_options, resolve_method
+from ni_core.inversion import parse_options, require_passes, resolve_method
 from service.answers import problems
 from service.dependencies import Services, ServicesDep
 from service.invert_body import REQUEST_BODY
@@ -20,13 +19,14 @@ from service.schemas import JobAnswer
 from service.uploads import Upload, read_upload
 from service.views import job_answer
 from worker.contracts import InversionRequest, JobRecord
+from worker.store import image_id
 
 router = APIRouter(tags=["invert"])
 
-FIRST_POLL_S = 0.003
-POLL_GROWTH = 1.25
-LONGEST_POLL_S = 0.25
-"""Seconds between two looks at a job somebody waits for: about a fifth of what it took so far."""
+FIRST_LOOK_S = 0.05
+LOOK_GROWTH = 1.25
+LONGEST_LOOK_S = 0.25
+"""Seconds between two looks at a job somebody waits for, where its end was not heard of."""
 RETRY_AFTER_S = 1
 """What a client that polls is told to wait, in seconds."""
 
@@ -97,9 +97,11 @@ def _enqueue(services: Services, upload: Upload) -> JobRecord:
     summary = services.models.summary(name)
     method = resolve_method(fields.pop("method", "auto"), summary)
     options = parse_options(method, fields)
+    require_passes(method, options, summary)
     if options.space is not None:
         _require_space(options.space, summary["spaces"], name)
-    pictures = [_normalised(services, data, summary["resolution"]) for data in upload.files]
+    files = [_normalised(services, data, summary["resolution"]) for data in upload.files]
+    pictures = {image_id(file): file for file in files}
     return services.queue.enqueue(
         InversionRequest(
             model=name,
@@ -107,8 +109,9 @@ def _enqueue(services: Services, upload: Upload) -> JobRecord:
             version=summary["version"],
             method=method,
             options=asdict(options),
-            images=tuple(services.store.put_image(picture) for picture in pictures),
-        )
+            images=tuple(image_id(file) for file in files),
+        ),
+        pictures,
     )
 
 
@@ -130,12 +133,14 @@ def _require_space(space: str, available: list[str], model: str) -> None:
 async def _finished(services: Services, record: JobRecord, wait_s: float) -> JobRecord:
     """The job once it is finished, or as it is when the time is over. Holds no thread."""
     deadline_s = time.monotonic() + wait_s
-    pause_s = FIRST_POLL_S
+    pause_s = FIRST_LOOK_S
     while not record.finished and not services.readiness.draining:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             break
-        await asyncio.sleep(min(pause_s, left_s))
-        pause_s = min(pause_s * POLL_GROWTH, LONGEST_POLL_S)
+        heard = await services.finishes.wait(record.id, min(pause_s, left_s))
+        pause_s = min(pause_s * LOOK_GROWTH, LONGEST_LOOK_S)
+        if heard is not None:
+            return heard
         record = await services.run(services.store.read_job, record.id)
     return record

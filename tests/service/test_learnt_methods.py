@@ -79,8 +79,32 @@ def test_passes_and_steps_are_an_option(client: httpx.Client) -> None:
         job = invert(client, method=method, steps=str(steps)).json()
         assert job["result"]["what_was_done"]["steps"] == steps
     expect_problem(invert(client, method="landscape", steps="0"), "invalid-option", "steps is")
-    job = invert(client, method="e4e", steps="2").json()
-    assert job["error"]["detail"] == "steps is 2, but must be 1: this encoder has a single pass"
+
+
+@pytest.mark.parametrize("method", [method for method, passes in PASSES.items() if passes == 1])
+def test_a_second_pass_of_an_encoder_that_has_one_is_refused_at_once(
+    client: httpx.Client, method: str
+) -> None:
+    answer = invert(client, method=method, steps="2")
+    problem = expect_problem(answer, "invalid-option", "steps is 2, but must be 1", method, "tiny")
+    assert (problem["value"], problem["limit"]) == (2, 1)
+    assert invert(client, method=method, steps="1").json()["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("method", PASSES)
+def test_who_wants_no_metrics_gets_the_same_latent_without(
+    client: httpx.Client, method: str
+) -> None:
+    plain, brief = (
+        invert(client, method=method, **fields).json() for fields in ({}, {"metrics": "none"})
+    )
+    assert brief["status"] == "succeeded" and brief["id"] != plain["id"]
+    assert brief["request"]["options"]["metrics"] == "none"
+    (measured,), (latent,) = (job["result"]["latents"] for job in (plain, brief))
+    assert measured["metrics"] is not None and latent["metrics"] is None
+    values = [client.get(f"/latents/{one['id']}").json()["values"] for one in (measured, latent)]
+    assert values[0] == values[1]
+    assert brief["progress"]["step"] == PASSES[method]
 
 
 @pytest.mark.parametrize("method", KINDS)

@@ -70,6 +70,17 @@ def test_success_brings_result_latents_and_last_event_together(
     assert lease.checkpoint() is None
 
 
+def test_progress_that_was_not_told_before_is_told_with_the_end(
+    store: Store, tiny_bundle: Bundle
+) -> None:
+    lease, latent = claim(store, queued(store, tiny_bundle)), tiny_latent(tiny_bundle)
+    progress = Progress(step=1, steps=1, eta_s=0.0)
+    lease.succeed(result_of(store, latent), [latent], 0.2, progress)
+    assert store.read_job(lease.job_id).progress == progress
+    told, end = store.events(lease.job_id)
+    assert (Progress.model_validate(told.data), end.name) == (progress, "terminal")
+
+
 def test_a_failure_shows_its_code_and_reason(store: Store, tiny_bundle: Bundle) -> None:
     lease = claim(store, queued(store, tiny_bundle))
     assert lease.fail(FAILURE, 0.2) == "failed"

@@ -81,6 +81,17 @@ def test_every_step_shows_in_the_record_and_ten_a_second_in_the_events(
     assert 6 <= len(events) <= 9
 
 
+def test_the_last_step_of_a_job_that_ends_with_it_is_left_for_the_end(
+    store: Store, lease: Lease, reporter: StepReporter
+) -> None:
+    reporter.ends_at_once = True
+    reporter(step(1, steps=2))
+    assert reporter.untold is None
+    reporter(step(2, steps=2))
+    assert reporter.untold is not None and reporter.untold.step == 2
+    assert store.read_job(lease.job_id).progress.step == 1
+
+
 @pytest.mark.parametrize("step_s", [0.0, 0.03])
 def test_the_last_step_always_shows_and_is_an_event(
     store: Store, lease: Lease, reporter: StepReporter, clock: Clock, step_s: float

@@ -1,16 +1,18 @@
 """The encoder as a method of its own, and as the start of a descent."""
 
 import dataclasses
+from typing import cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ni_core.bundles import Bundle
 from ni_core.encoders import Encoder, encoder_kind
 from ni_core.encoders.psp import Psp, PspConfig
 from ni_core.errors import GeneratorMismatchError, InvalidOptionError, UnknownMethodError
-from ni_core.inversion import StepReport, invert, resolve_method
+from ni_core.inversion import EncoderOptions, StepReport, invert, resolve_method
+from ni_core.inversion.encode import encode
 from ni_core.inversion.optimize import OptimizeOptions, first_points
 from ni_core.inversion.starts import mean_starts
 
@@ -36,16 +38,19 @@ def equipped(request: pytest.FixtureRequest, bundle: Bundle) -> Bundle:
     return with_encoder(bundle, request.param)
 
 
-def run(bundle: Bundle, pictures: Tensor, **keywords: object) -> tuple[Tensor, list[StepReport]]:
+def run(
+    bundle: Bundle,
+    pictures: Tensor,
+    options: EncoderOptions = EncoderOptions(),  # noqa: B008
+    **keywords: object,
+) -> tuple[Tensor, list[StepReport]]:
     """Invert with the encoder, past the check that the manifest names one."""
-    from ni_core.inversion.encode import EncoderOptions, encode
-
     reports: list[StepReport] = []
     (kind,) = bundle.encoders
     found = encode(
         bundle,
         pictures,
-        EncoderOptions(),
+        options,
         kind=kind,
         on_step=reports.append,
         **keywords,  # type: ignore[arg-type]
@@ -65,6 +70,20 @@ def test_each_pass_is_reported_with_its_picture(equipped: Bundle, pictures: Tens
         errors = (images - pictures).square().mean(dim=(1, 2, 3)).tolist()
         assert report.losses == pytest.approx(errors)
     assert reports[-1].eta_s == 0
+
+
+def test_without_metrics_no_picture_is_rendered_and_the_latents_are_the_same(
+    bundle: Bundle, pictures: Tensor
+) -> None:
+    equipped = with_encoder(bundle, SINGLE)
+    rendered: list[object] = []
+    layers = cast(nn.ModuleList, equipped.generator.layers)  # type: ignore[attr-defined]
+    hook = layers[0].register_forward_hook(lambda *call: rendered.append(call))
+    latents, (report,) = run(equipped, pictures, EncoderOptions(metrics="none"))
+    assert (report.loss, report.losses, rendered) == (None, [], [])
+    assert torch.equal(latents, run(equipped, pictures)[0])
+    assert len(rendered) == 1, "with metrics it is rendered once"
+    hook.remove()
 
 
 def test_a_refinement_is_resumed_after_any_pass(bundle: Bundle, pictures: Tensor) -> None:

@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ni_core.bundles import load_bundle
 from ni_core.errors import CheckpointError
 from ni_core.training import snapshots as module
-from ni_core.training.adversarial import AdversarialRun
+from ni_core.training.adversarial import AdversarialRun, Guides
 from ni_core.training.checkpoint import (
     Checkpoint,
     Stretch,
@@ -16,6 +17,7 @@ from ni_core.training.checkpoint import (
 from ni_core.training.picture_set import FreshPictures
 from ni_core.training.recipes import SETTINGS
 from ni_core.training.regressor import Regressor
+from ni_core.training.residual_regressor import ResidualRegressor
 from ni_core.training.snapshots import list_snapshots
 
 CONFIG = SETTINGS["tiny"].config
@@ -44,14 +46,19 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 def test_the_files_of_a_real_run_are_small_and_few(name: str, tmp_path: Path) -> None:
     """A GPU is lent in pieces: at most 8 files come back, each under 16 MiB, 64 MiB together."""
     setting, pictures = SETTINGS[name], FreshPictures(seed=1, length=2)
-    run = AdversarialRun(
-        setting.config, setting.recipe, pictures, Regressor().freeze(), torch.device("cpu")
+    guides = Guides(
+        regressor=Regressor().freeze(),
+        fine=ResidualRegressor().freeze(),
+        perceptual=load_bundle("portraits").perceptual,
     )
-    for network in (run.generator, run.reader, run.critic, run.pixel_critic):
+    run = AdversarialRun(setting.config, setting.recipe, pictures, guides, torch.device("cpu"))
+    trained = (run.generator, run.reader, run.critic, run.pixel_critic, run.fine.critic)
+    for network in trained:
         for parameter in network.parameters():
             parameter.grad = torch.zeros_like(parameter)
     run.generator_optimiser.step()
     run.critic_optimiser.step()
+    run.fine.optimiser.step()
     files = list(write_checkpoint(make(0, run.tensors()), tmp_path).iterdir())
     sizes = [file.stat().st_size for file in files]
     assert max(sizes) < 16 << 20 and sum(sizes) < 64 << 20 and len(files) <= 8

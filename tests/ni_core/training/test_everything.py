@@ -66,7 +66,7 @@ def test_called_again_it_ends_with_a_bundle(finished: Path) -> None:
     assert isinstance(training["minutes"], float)
     assert training["hardware"]["device"] == "cpu"
     networks = training["networks"]
-    assert networks.keys() == {"critic", "trunk-first", "trunk", "judge"}
+    assert networks.keys() == {"critic", "reader", "trunk-first", "trunk", "judge"}
     assert (networks["judge"]["architecture"], networks["judge"]["seed"]) == ("Judge", 2)
     assert document["figures"].keys() == {*FIGURES, "r2"}
     assert training["parts"].keys() == set(PARTS) == {*bundle.encoders, "landscape"}

@@ -3,23 +3,34 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
+from ni_core import bundles
+from ni_core.bundles import load_bundle
 from ni_core.errors import InvalidOptionError
+from ni_core.perceptual import Perceptual
 from ni_core.training import generator as script
-from ni_core.training.adversarial import AdversarialRun
+from ni_core.training.adversarial import AdversarialRun, Guides
 from ni_core.training.checkpoint import Checkpoint, read_checkpoint
 from ni_core.training.generator import Session, train
 from ni_core.training.picture_set import FreshPictures
 from ni_core.training.recipes import SETTINGS
 from ni_core.training.regressor import Regressor, save_regressor
+from ni_core.training.residual_regressor import ResidualRegressor
 from ni_core.training.snapshots import list_snapshots
 
 CONFIG, RECIPE = SETTINGS["tiny"].config, SETTINGS["tiny"].recipe
 MACHINE = {"device": "cpu"}
+TRUNK = Path(bundles.__file__).parent / "portraits" / "trunk.safetensors"
+
+
+@cache
+def perceptual() -> Perceptual:
+    return load_bundle("portraits").perceptual
 
 
 @pytest.fixture
@@ -30,7 +41,12 @@ def run() -> AdversarialRun:
 def make_run() -> AdversarialRun:
     torch.manual_seed(0)
     pictures = FreshPictures(seed=1, resolution=32, length=16)
-    return AdversarialRun(CONFIG, RECIPE, pictures, Regressor(32).freeze(), torch.device("cpu"))
+    guides = Guides(
+        regressor=Regressor(32).freeze(),
+        fine=ResidualRegressor(32).freeze(),
+        perceptual=perceptual(),
+    )
+    return AdversarialRun(CONFIG, RECIPE, pictures, guides, torch.device("cpu"))
 
 
 def newest(folder: Path) -> Checkpoint:
@@ -57,10 +73,14 @@ def test_a_resumed_run_repeats_an_uninterrupted_one_bit_by_bit(tmp_path: Path) -
 def test_both_sides_learn_and_the_average_follows(run: AdversarialRun) -> None:
     before = {n: p.detach().clone() for n, p in run.generator.named_parameters()}
     average = run.average.constant.clone()
-    head = run.critic.heads[0].last.weight.detach().clone()
+    assert run.fine is not None
+    heads = [
+        c.heads[0].last.parametrizations.weight.original for c in (run.critic, run.fine.critic)
+    ]
+    kept = [head.detach().clone() for head in heads]
     run.step()
     assert any(not torch.equal(p, before[n]) for n, p in run.generator.named_parameters())
-    assert not torch.equal(run.critic.heads[0].last.weight, head)
+    assert not any(torch.equal(*pair) for pair in zip(heads, kept, strict=True))
     assert not torch.equal(run.average.constant, average)
     moved = (run.average.constant - before["constant"]).abs().max()
     assert moved < (run.generator.constant - before["constant"]).abs().max()
@@ -94,8 +114,9 @@ def test_the_time_limit_stops_a_training_with_a_checkpoint(
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
     save_regressor(Regressor(32), tmp_path / "critic.safetensors")
+    save_regressor(ResidualRegressor(32), tmp_path / "reader.safetensors")
     line = ["--recipe", "tiny", "--limit", "16", "--out", str(tmp_path / "run")]
-    return [*line, "--critic", str(tmp_path / "critic.safetensors")]
+    return [*line, "--critic", str(tmp_path / "critic.safetensors"), "--trunk", str(TRUNK)]
 
 
 def test_the_command_trains_logs_and_resumes(
@@ -121,6 +142,24 @@ def test_a_resumed_run_keeps_the_recipe_of_its_checkpoint(
     (stretch,) = newest(tmp_path / "run").stretches
     assert (stretch.recipe["mixing"], stretch.recipe["seed"]) == (0.25, 5)
     assert stretch.stop == 16
+
+
+def test_a_recipe_that_reconstructs_asks_for_the_trunk(command: list[str]) -> None:
+    with pytest.raises(InvalidOptionError, match="from 16 on: name the perceptual trunk"):
+        script.main(command[:-2])
+
+
+def test_an_older_run_can_begin_to_reconstruct_and_take_a_second_critic(
+    command: list[str], tmp_path: Path
+) -> None:
+    script.main([*command, "--pictures", "8", "--reconstruct-from", "1000"])
+    line = [*command, "--reader", str(tmp_path / "reader.safetensors"), "--resume"]
+    script.main([*line, "--pictures", "24", "--reconstruct-from", "8"])
+    script.main([*line, "--pictures", "32"])
+    last = newest(tmp_path / "run")
+    assert [s.recipe["reconstruct_from"] for s in last.stretches] == [1000, 8]
+    assert last.part("descents")["done"].min() < 2
+    assert last.part("fine_optimiser")
 
 
 def test_runs_do_not_mix_in_one_folder(command: list[str], tmp_path: Path) -> None:

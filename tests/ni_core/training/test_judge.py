@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ni_core.training.features import main
 from ni_core.training.judge import Judge, export_judge, load_judge
 from ni_core.training.picture_set import FreshPictures
 from ni_core.training.regressor import train_regressor
+from ni_core.training.residual_regressor import ResidualRegressor
 
 
 def test_a_short_training_lowers_the_loss() -> None:
@@ -42,3 +44,13 @@ def test_the_command_trains_a_judge_on_its_own_stream(tmp_path: Path) -> None:
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"judge.safetensors", "judge_half.safetensors", "judge.json"}
     assert load_judge(tmp_path / "judge_half.safetensors", 16).resolution == 16
+
+
+def test_frozen_it_reads_the_same_and_has_no_normalisation_left() -> None:
+    torch.manual_seed(0)
+    network = ResidualRegressor(32)
+    pictures = torch.rand(8, 3, 32, 32) * 2 - 1
+    network.train()(pictures)  # statistics that are not 0 and 1
+    wanted = network.eval()(pictures).detach()
+    torch.testing.assert_close(network.freeze()(pictures), wanted, rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())

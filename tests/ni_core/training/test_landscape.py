@@ -30,6 +30,7 @@ SMALL = Recipe(
     slots=10,
     batch=BATCH,
     probes=64,
+    fitted=64,
 )
 
 
@@ -115,14 +116,15 @@ def test_the_first_directions_change_a_picture_most_and_the_scales_level_that(
     assert levelled[:5].max() / levelled[-5:].min() < changes[:5].max() / changes[-5:].min()
 
 
-def test_a_picture_is_known_by_its_number_and_every_second_is_of_the_set(tiny: Bundle) -> None:
+def test_a_picture_is_known_by_its_number_and_every_fourth_is_an_own_sample(tiny: Bundle) -> None:
     pictures = FreshPictures(seed=1, resolution=16, length=64)
     targets = Targets(tiny.generator, pictures, seed=1)
-    numbers = torch.arange(4)
+    numbers = torch.arange(6)
     taken = targets.take(numbers)
-    assert torch.equal(taken[[1, 3]], pictures.take(torch.tensor([0, 1]), torch.device("cpu")))
+    rendered = pictures.take(torch.arange(4), torch.device("cpu"))
+    assert torch.equal(taken[[1, 2, 3, 5]], rendered)
     own = Targets(tiny.generator, None, seed=1).take(numbers)
-    assert torch.allclose(taken[[0, 2]], own[[0, 2]], atol=0.05)
+    assert torch.allclose(taken[[0, 4]], own[[0, 4]], atol=0.05)
     assert not torch.allclose(own[0], own[1], atol=0.05)
     assert torch.allclose(targets.take(numbers[[3, 0]])[1], taken[0], atol=0.05)
 
