@@ -10,7 +10,10 @@ Starts a private Redis, `ni serve` and one warm worker, each on one thread. Prin
 
 The two sides of each comparison are measured in turns, so that a busy machine slows both.
 
-Run: python bench/encoder_latency.py [--model portraits] [--method e4e] [--pictures 60]
+With --large the model is a StyleGAN2 of 256 px with the e4e of its paper, an IR-SE-50, of random
+weights, and only the latency is printed.
+
+Run: python bench/encoder_latency.py [--model portraits] [--method e4e] [--pictures 60] [--large]
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ import argparse
 import http.client
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
+from _large_model import write_large_model
 from _processes import serving
 
 from ni_core import load_bundle
@@ -38,6 +43,10 @@ DESCENT_STEPS = 100
 ROUNDS = 5
 GOAL = 3.0
 
+KEPT_S = 3.0
+"""The service closes a connection that was not used for some seconds; from here on it is opened
+anew."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -45,12 +54,22 @@ def main() -> None:
     parser.add_argument("--model-dir", type=Path)
     parser.add_argument("--method", default="e4e")
     parser.add_argument("--pictures", type=int, default=60)
+    parser.add_argument("--large", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        if arguments.large:
+            arguments.model_dir = Path(name) / "models"
+            arguments.model = write_large_model(arguments.model_dir).name
+        show(arguments)
+
+
+def show(arguments: argparse.Namespace) -> None:
     bundle = load_bundle(arguments.model, model_directory=arguments.model_dir)
     print(f"{bundle.name}, {bundle.generator.resolution} px, {arguments.method}, 1 thread")
     show_latency(bundle, arguments)
-    show_throughput(bundle, arguments.method)
+    if not arguments.large:
+        show_throughput(bundle, arguments.method)
 
 
 def show_latency(bundle: Bundle, arguments: argparse.Namespace) -> None:
@@ -107,13 +126,17 @@ class Client:
     def __init__(self, port: int, method: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port)
         self._path = f"/invert?method={method}"
+        self._used_s = time.monotonic()
 
     def invert(self, picture: bytes, options: str = "") -> None:
         """Send a picture and wait for its latent."""
         headers = {"Content-Type": "image/png", "Prefer": "wait=30"}
+        if time.monotonic() - self._used_s > KEPT_S:
+            self._connection.close()
         self._connection.request("POST", self._path + options, picture, headers)
         answer = self._connection.getresponse()
         job = json.loads(answer.read())
+        self._used_s = time.monotonic()
         if answer.status != 200 or job["status"] != "succeeded":
             raise SystemExit(f"POST /invert answered {answer.status}: {job}")
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle, load_bundle
@@ -31,6 +29,7 @@ from ni_core.training.runs import (
     UNFINISHED,
     add_run_options,
     random_of,
+    read_weights,
     seconds_of,
     train_run,
     write_part,
@@ -108,7 +107,7 @@ def _make(options: argparse.Namespace, bundle: Bundle) -> EncoderRun:
     features = None
     if options.features:
         features = load_features(options.features, options.weights, side=options.side).to(device)
-    start = _read_start(options.start) if options.start else None
+    start = read_weights(options.start) if options.start else None
     recipe = _recipe(options, bundle, stream, features, start)
     distortion = Distortion(bundle.perceptual, features, recipe.coefficients)
     run = EncoderRun(recipe, bundle.generator, distortion, stream, device)
@@ -119,15 +118,6 @@ def _make(options: argparse.Namespace, bundle: Bundle) -> EncoderRun:
             value=str(options.start),
         )
     return run
-
-
-def _read_start(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InvalidOptionError(
-            f"{path} cannot be read: {error}", option="start", value=str(path)
-        ) from error
 
 
 def _open(data: str, bundle: Bundle, limit: int | None) -> PictureStream | None:

@@ -6,21 +6,31 @@ For any generator with W, from its own samples, or from rendered portraits and t
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ni_core.bundles.bundle import Bundle, load_bundle
+from ni_core.errors import InvalidOptionError
 from ni_core.inversion.distance import objective_of
 from ni_core.inversion.landscape import LandscapeOptions, landscape
 from ni_core.inversion.optimize import OptimizeOptions, optimize
 from ni_core.landscapes import FAMILY, build_landscape
 from ni_core.training.landscape_run import LandscapeRun, Recipe
+from ni_core.training.latent_pairs import digest_of
 from ni_core.training.picture_set import TEST_START, Pictures, open_pictures
 from ni_core.training.portraits import factors_at, render
-from ni_core.training.runs import UNFINISHED, add_run_options, train_run, write_part
+from ni_core.training.runs import (
+    UNFINISHED,
+    add_run_options,
+    read_weights,
+    train_run,
+    write_part,
+)
 from ni_core.training.trajectories import Targets
 
 SAMPLES = "samples"
@@ -77,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
         default=SAMPLES,
         help="samples: of the generator alone; FOLDER: most are pictures of a set; none: rendered",
     )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="θ of the same generator to begin with: a training longer than planned",
+    )
     parser.add_argument("--data-seed", type=int, default=1, help="stream of the set")
     add_run_options(parser, pictures=48_000)
     return parser
@@ -89,6 +104,15 @@ def _open(options: argparse.Namespace, bundle: Bundle) -> Pictures | None:
     return open_pictures(options.data, seed=options.data_seed, resolution=resolution)
 
 
+def _begin(run: LandscapeRun, start: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        run.begin_from(start)
+    except RuntimeError as error:
+        raise InvalidOptionError(
+            f"{path} is no θ of this shape: {error}", option="start", value=str(path)
+        ) from error
+
+
 def main(arguments: list[str]) -> int:
     """Train θ, or continue, and write the part when it is done."""
     options = _parser().parse_args(arguments)
@@ -97,13 +121,17 @@ def main(arguments: list[str]) -> int:
     for network in (cast(nn.Module, bundle.generator), bundle.perceptual):
         cast(Any, network).to(memory_format=torch.channels_last)
     pictures = _open(options, bundle)
+    start = read_weights(options.start) if options.start else None
     recipe = Recipe(
         bundle=bundle.generator.fingerprint,
         data=SAMPLES if pictures is None else f"samples and renders of seed {pictures.seed}",
         horizon=options.pictures,
         seed=options.seed,
+        start=digest_of(start) if start else None,
     )
     run = LandscapeRun(bundle, pictures, recipe)
+    if start:
+        _begin(run, start, options.start)
     if not train_run(run, options):
         return UNFINISHED
     losses = measure(run, bundle, unseen_pictures(bundle, pictures, options.seed))

@@ -66,6 +66,7 @@ class Recipe:
         rate: Learning rate of θ.
         probes: At most so many gradients are taken to level the curvature.
         fitted: Own samples whose first gradients the network is fitted to; at most `horizon`.
+        start: Digest of the θ it begins with; None for a fresh one.
     """
 
     bundle: str
@@ -82,6 +83,7 @@ class Recipe:
     rate: float = 1e-3
     probes: int = 1536
     fitted: int = 6144
+    start: str | None = None
 
 
 class LandscapeRun:
@@ -114,6 +116,18 @@ class LandscapeRun:
         self._targets = Targets(generator, pictures, recipe.seed)
         self._trajectories = Trajectories(recipe.slots, self.landscape.size, rows, len(_RATES))
         self._optimiser = _optimiser(self.landscape, self._size)
+        self._begun = False
+
+    def begin_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with a trained θ of the same shape instead of a fresh one.
+
+        Raises:
+            RuntimeError: It has another shape.
+        """
+        self.landscape.load_state_dict({name: value.float() for name, value in weights.items()})
+        self._size = self.landscape.basis.detach().square().mean().sqrt()
+        self._optimiser = _optimiser(self.landscape, self._size)
+        self._begun = True
 
     def prepare(self) -> None:
         """Make the first θ: from the mean of W, with a network that knows first gradients."""
@@ -151,7 +165,7 @@ class LandscapeRun:
 
     def step(self) -> dict[str, Tensor]:
         """Move random descents of the buffer on, and let θ learn from where they come to."""
-        if self.seen == 0:
+        if self.seen == 0 and not self._begun:
             self.prepare()
         descents, window = self._extent()
         slots = self._trajectories.pick(descents, random_of(self.recipe.seed, self.seen))

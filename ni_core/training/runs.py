@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ni_core.bundles.tensor_file import write_tensors
@@ -158,6 +160,20 @@ def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 def joined(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Name the tensors of several parts `part.name`: the reverse of `part_of`."""
     return {f"{part}.{name}": value for part in parts for name, value in parts[part].items()}
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read what a training is to begin with.
+
+    Raises:
+        InvalidOptionError: It is no safetensors file that can be read.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InvalidOptionError(
+            f"{path} cannot be read: {error}", option="start", value=str(path)
+        ) from error
 
 
 def write_part(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ni_core.bundles import Bundle
+from ni_core.errors import InvalidOptionError
 from ni_core.landscapes import FAMILY, Landscape, build_landscape
 from ni_core.training import landscape as script
 from ni_core.training.curvature import curved_basis
@@ -98,6 +99,30 @@ def test_the_script_writes_a_part_that_is_read_again(
     built = build_landscape(FAMILY, document["config"], widened)
     assert isinstance(built, Landscape)
     assert built(built.origin(2)).shape == (2, 6, 32)
+
+
+def test_a_training_can_begin_with_a_trained_theta_of_the_same_shape(
+    tiny: Bundle, tmp_path: Path
+) -> None:
+    first = make(tiny)
+    train_run(first, options(tmp_path / "first"))
+    weights = {name: value.half() for name, value in first.landscape.state_dict().items()}
+    second = make(tiny, replace(SMALL, start="first"))
+    second.begin_from(weights)
+    second.step()
+    for name, value in second.landscape.state_dict().items():
+        torch.testing.assert_close(value, weights[name].float(), rtol=0, atol=6e-3, msg=name)
+
+
+def test_a_theta_of_another_shape_is_refused(tiny: Bundle, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file({"start": torch.zeros(2, 2)}, other)
+    words = ["--bundle", str(tiny.manifest.folder), "--out", str(tmp_path / "out")]
+    with pytest.raises(InvalidOptionError, match="no θ of this shape"):
+        script.main([*words, "--start", str(other)])
+    other.write_bytes(b"nothing")
+    with pytest.raises(InvalidOptionError, match="cannot be read"):
+        script.main([*words, "--start", str(other)])
 
 
 def test_the_first_directions_change_a_picture_most_and_the_scales_level_that(
