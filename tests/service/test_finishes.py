@@ -68,15 +68,18 @@ def test_all_who_wait_for_a_job_get_its_record_when_it_ends(
     asyncio.run(scenario())
 
 
+async def hears_a_cancel(finishes: Finishes, store: Store, job_id: str) -> None:
+    waiting = asyncio.create_task(finishes.wait(job_id, PATIENT_S))
+    await asyncio.sleep(0.05)
+    store.request_cancel(job_id)
+    record = await waiting
+    assert record is not None and record.status == "canceled"
+
+
 def test_a_cancel_is_an_end_as_well(store: Store, tiny_bundle: Bundle) -> None:
     async def scenario() -> None:
         async with listening(store) as finishes:
-            job_id = running(store, tiny_bundle)
-            waiting = asyncio.create_task(finishes.wait(job_id, PATIENT_S))
-            await asyncio.sleep(0.05)
-            store.request_cancel(job_id)
-            record = await waiting
-            assert record is not None and record.status == "canceled"
+            await hears_a_cancel(finishes, store, running(store, tiny_bundle))
 
     asyncio.run(scenario())
 
@@ -110,11 +113,7 @@ def test_it_listens_again_after_a_restart_of_redis(
             own_redis_server.start()
             await asyncio.sleep(RETRY_S)
             await subscribed(store)
-            waiting = asyncio.create_task(finishes.wait(job_id, PATIENT_S))
-            await asyncio.sleep(0.05)
-            store.request_cancel(job_id)
-            record = await waiting
-            assert record is not None and record.status == "canceled"
+            await hears_a_cancel(finishes, store, job_id)
 
     asyncio.run(scenario())
     redis.close()

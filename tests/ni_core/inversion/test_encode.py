@@ -41,7 +41,7 @@ def equipped(request: pytest.FixtureRequest, bundle: Bundle) -> Bundle:
 def run(
     bundle: Bundle,
     pictures: Tensor,
-    options: EncoderOptions = EncoderOptions(),  # noqa: B008
+    options: EncoderOptions | None = None,
     **keywords: object,
 ) -> tuple[Tensor, list[StepReport]]:
     """Invert with the encoder, past the check that the manifest names one."""
@@ -50,7 +50,7 @@ def run(
     found = encode(
         bundle,
         pictures,
-        options,
+        options or EncoderOptions(),
         kind=kind,
         on_step=reports.append,
         **keywords,  # type: ignore[arg-type]
