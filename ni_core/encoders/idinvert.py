@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -78,10 +77,6 @@ class IdinvertEncoder(SinglePassEncoder):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.linear.weight.device
-
-    def freeze(self) -> Self:
-        """Set up for inference, without gradients."""
-        return self.eval().requires_grad_(False)
 
     def guess(self, images: Tensor, generator: Generator | None) -> Tensor:
         """Rows of W+ of pictures; see `SinglePassEncoder.guess`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -129,10 +129,6 @@ class LatentMapper(SinglePassEncoder):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.latent_mean.device
-
-    def freeze(self) -> Self:
-        """Set up for inference, without gradients."""
-        return self.eval().requires_grad_(False)
 
     def read(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Features of pictures, not yet standardised: grids of the inner maps, and the vector.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
+from ni_core.encoders.base import EncoderBase, Facts
 from ni_core.encoders.protocol import (
     OnPass,
     Pass,
@@ -15,14 +16,13 @@ from ni_core.encoders.protocol import (
     fit_rendering,
     read_stage,
     read_steps,
-    require_fit,
 )
 from ni_core.encoders.rendering import Rendering
-from ni_core.errors import GeneratorMismatchError, InvalidOptionError
-from ni_core.generators import Generator, Space
+from ni_core.errors import GeneratorMismatchError
+from ni_core.generators import Generator
 
 
-class PassEncoder(nn.Module):
+class PassEncoder(EncoderBase):
     """An encoder that adds what `offsets` says to the mean of W, or to its last guess.
 
     Satisfies `Encoder`; a subclass names its family and defines `offsets`.
@@ -30,48 +30,17 @@ class PassEncoder(nn.Module):
     Args:
         num_layers: Rows of W+.
         w_dim: Size of each.
-        input_shape: Height and width of the picture in pixels.
-        space: `w+`, or `w` if all rows of a picture are equal.
-        iterations: Passes it was trained for.
-        refines: Whether it looks at the picture of its last guess.
-        stages: Highest progressive stage; 0 if it has none.
+        facts: See `Facts`.
     """
 
-    family: str
-
-    def __init__(
-        self,
-        num_layers: int,
-        w_dim: int,
-        *,
-        input_shape: tuple[int, int],
-        space: Space = "w+",
-        iterations: int = 1,
-        refines: bool = False,
-        stages: int = 0,
-    ) -> None:
-        super().__init__()
-        self.num_layers = num_layers
-        self.w_dim = w_dim
-        self.input_shape = input_shape
-        self.space: Space = space
-        self.iterations = iterations
-        self.needs_generator = refines
-        self.stages = stages
-        self.generator: Generator | None = None
+    def __init__(self, num_layers: int, w_dim: int, **facts: Unpack[Facts]) -> None:
+        super().__init__(num_layers, w_dim, **facts)
         self.w_avg = nn.Buffer(torch.zeros(num_layers, w_dim))
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.w_avg.device
-
-    def freeze(self) -> Self:
-        """Set up for inference, without gradients.
-
-        Channels stay first: channels last was slower and had four times the rounding error.
-        """
-        return self.eval().requires_grad_(False)
 
     @torch.no_grad()
     def encode(
@@ -136,16 +105,13 @@ class PassEncoder(nn.Module):
     def _start(self, start: Tensor | None, n: int) -> Tensor:
         if start is None:
             return self.w_avg.expand(n, -1, -1)
-        if not self.needs_generator:
-            raise InvalidOptionError("this encoder has a single pass: it cannot refine a start")
+        self.require_refining()
         return start.to(self.w_avg)
 
     def _generator(self, given: Generator | None) -> Generator | None:
-        generator = given if given is not None else self.generator
+        generator = self.fitting_generator(given)
         if generator is None and self.needs_generator:
             raise GeneratorMismatchError(
                 "this encoder looks at the picture of its last guess, and so needs its generator"
             )
-        if generator is not None:
-            require_fit(self, generator)
         return generator

@@ -1,38 +1,18 @@
-"""What encoders of a single pass have in common: their facts, and `encode` around one guess."""
+"""What encoders of a single pass have in common: `encode` around one guess."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ni_core.encoders.protocol import OnPass, Pass, read_stage, read_steps, require_fit
+from ni_core.encoders.base import EncoderBase
+from ni_core.encoders.protocol import OnPass, Pass, read_stage, read_steps
 from ni_core.encoders.rendering import Rendering
-from ni_core.errors import InvalidOptionError
-from ni_core.generators import Generator, Space
+from ni_core.generators import Generator
 
 
-class SinglePassEncoder(nn.Module):
+class SinglePassEncoder(EncoderBase):
     """An encoder that looks once, without stages; a subclass gives `device` and `guess`."""
-
-    family: str
-
-    def __init__(
-        self, num_layers: int, w_dim: int, *, input_shape: tuple[int, int], space: Space
-    ) -> None:
-        super().__init__()
-        self.num_layers = num_layers
-        self.w_dim = w_dim
-        self.input_shape = input_shape
-        self.space: Space = space
-        self.iterations = 1
-        self.needs_generator = False
-        self.stages = 0
-        self.generator: Generator | None = None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        raise NotImplementedError
 
     def guess(self, images: Tensor, generator: Generator | None) -> Tensor:
         """Latents of pictures `[n, 3, h, w]` of any size, as `encode` gives them."""
@@ -53,10 +33,8 @@ class SinglePassEncoder(nn.Module):
         read_steps(self, steps)
         read_stage(self, stage)
         if start is not None:
-            raise InvalidOptionError("this encoder has a single pass: it cannot refine a start")
-        generator = generator if generator is not None else self.generator
-        if generator is not None:
-            require_fit(self, generator)
+            self.require_refining()
+        generator = self.fitting_generator(generator)
         latents = self.guess(images, generator)
         if on_pass is not None:
             on_pass(Pass(1, 1, latents, Rendering(generator, latents)))

@@ -121,5 +121,5 @@ SETTINGS = {
         ),
     ),
 }
-"""`cpu` made the embedded bundle; `gpu` follows StyleGAN2's batch and rates, and was never run;
-`tiny` exercises the code."""
+"""`cpu` is how the embedded bundle is trained; `gpu` follows StyleGAN2's batch and rates, and was
+never run; `tiny` exercises the code."""

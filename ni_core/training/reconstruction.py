@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ni_core.generators.stylegan2 import StyleGAN2
+from ni_core.metrics import mse
 from ni_core.perceptual import Perceptual
 from ni_core.training.adversary import ProjectedCritic
 from ni_core.training.own_samples import spread_of
@@ -178,7 +179,7 @@ class Reconstruction:
                 wanted = self._features(targets)
         errors = [_relative(a, b) for a, b in zip(found[1:], wanted[1:], strict=True)]
         return {
-            "mse": (images.float() - targets).square().mean(dim=(1, 2, 3)),
+            "mse": mse(images.float(), targets),
             "lpips": self._perceptual.distance(found[0].float(), wanted[0].float()),
             "features": torch.stack(errors).mean(dim=0),
         }
