@@ -4,6 +4,8 @@ Bare is the generator and the unmodified lpips package, forward and backward, on
 the same weights and threads. Both are run alternately and the medians of their CPU time compared,
 so a busy machine favours neither. Below 1 is possible: the descent measures its targets once, the
 package at every call. Goal: at most 1.10.
+
+(b) The same step with the bundle's feature network, as a multiple of the step without.
 """
 
 import argparse
@@ -34,33 +36,47 @@ def main() -> None:
         f"{arguments.threads} thread(s) of {platform.processor() or platform.machine()}"
     )
     for n in (1, 4):
-        step, bare = measure(bundle, n, arguments.rounds)
+        step, with_features, bare = measure(bundle, n, arguments.rounds)
         print(
             f"batch {n}: step {step * 1e3:.1f} ms, bare generator + LPIPS {bare * 1e3:.1f} ms, "
             f"ratio {step / bare:.2f} (goal: at most 1.10)"
         )
+        if bundle.features is not None:
+            print(
+                f"batch {n}: step with features {with_features * 1e3:.1f} ms, "
+                f"{with_features / step:.2f} times the step without"
+            )
 
 
-def measure(bundle: Bundle, n: int, rounds: int, steps: int = 5) -> tuple[float, float]:
-    """Median CPU seconds of a descent step and of the bare work, measured in turns."""
+def measure(bundle: Bundle, n: int, rounds: int, steps: int = 5) -> tuple[float, float, float]:
+    """Median CPU seconds of a descent step, of one with features if there are any, and of the bare
+    work, measured in turns."""
     targets = sample(bundle, n)
     bare = bare_work(bundle, targets)
     step_s: list[float] = []
+    features_s: list[float] = []
     bare_s: list[float] = []
     for _ in range(rounds):
-        # From callback to callback: whole steps, without what comes before and after them all.
-        times: list[float] = []
-
-        def note(report: StepReport, times: list[float] = times) -> None:
-            times.append(time.process_time())
-
-        options = {"steps": steps + 1, "starts": 1}  # later steps have one start for each image
-        invert(bundle, targets, method="optimize", options=options, on_step=note)
-        step_s += [after - before for before, after in itertools.pairwise(times)]
+        step_s += step_seconds(bundle, targets, steps, {"features_coefficient": 0})
+        features_s += step_seconds(bundle, targets, steps, {})
         for _ in range(steps):
             with timed(bare_s):
                 bare()
-    return statistics.median(step_s), statistics.median(bare_s)
+    return statistics.median(step_s), statistics.median(features_s), statistics.median(bare_s)
+
+
+def step_seconds(
+    bundle: Bundle, targets: Tensor, steps: int, options: dict[str, float]
+) -> list[float]:
+    """CPU seconds from callback to callback: whole steps, without what is before and after all."""
+    times: list[float] = []
+
+    def note(report: StepReport) -> None:
+        times.append(time.process_time())
+
+    all_options = {"steps": steps + 1, "starts": 1, **options}  # one start for each image
+    invert(bundle, targets, method="optimize", options=all_options, on_step=note)
+    return [after - before for before, after in itertools.pairwise(times)]
 
 
 def bare_work(bundle: Bundle, targets: Tensor) -> Callable[[], Tensor]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ni_core.generators import StyleGAN2, StyleGAN2Config
-from ni_core.perceptual import Perceptual, load_perceptual
+from ni_core.perceptual import Perceptual, embedded_distance, load_perceptual
 from tests.ni_core.generators.textbook import Textbook
 from tests.ni_core.trunks import random_trunk
 
@@ -66,7 +66,7 @@ def show_step(
     our = Step(
         generator,
         w_plus,
-        lambda image: perceptual.distance(perceptual.features(image), features),
+        lambda image: embedded_distance(perceptual.features(image), features),
     )
     gradients = plain.gradient(), our.gradient()
     theirs, ours = in_turns(plain, our, rounds)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -11,62 +11,117 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ni_core.metrics import mse
-from ni_core.perceptual import Perceptual
+from ni_core.perceptual import embedded_distance
+
+Embed = Callable[[Tensor], Tensor]
+"""Pictures `[n, 3, h, w]` to `[n, d]`."""
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Of the terms of a distance between pictures.
+
+    Attributes:
+        mse: Of the mean squared error on [-1, 1].
+        lpips: Of LPIPS.
+        features: Of the squared distance of embeddings, see `FrozenFeatures.embedding`.
+    """
+
+    mse: float = 1.0
+    lpips: float = 0.1
+    features: float = 0.0
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Squared distance of images from fixed targets in the space of a frozen network.
+
+    Attributes:
+        embed: The network.
+        targets: Where the targets are; they never change, so they are embedded once.
+        coefficient: Multiplies the distance.
+    """
+
+    embed: Embed
+    targets: Float[Tensor, "n d"]
+    coefficient: float
+
+    def __call__(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
+        """Distance of each image, not yet multiplied."""
+        return embedded_distance(self.embed(images), self.targets)
+
+    def repeated(self, times: int) -> Embedded:
+        """The same for `times` images per target."""
+        return replace(self, targets=self.targets.repeat_interleave(times, dim=0))
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Distance of images from fixed targets: squared error / volume and LPIPS, each weighed.
+    """Distance of images from fixed targets: squared error / volume, LPIPS, features.
 
     Attributes:
         targets: RGB in [-1, 1].
-        target_features: The targets' perceptual features; they never change, so they are computed
-            once.
-        perceptual: Whose features these are.
         mse_coefficient: Multiplies the mean squared error.
-        lpips_coefficient: Multiplies LPIPS.
+        lpips: LPIPS; None leaves it out.
+        features: Distance of another network's features; None leaves it out.
     """
 
     targets: Float[Tensor, "n 3 h w"]
-    target_features: Float[Tensor, "n d"]
-    perceptual: Perceptual
     mse_coefficient: float
-    lpips_coefficient: float
+    lpips: Embedded | None
+    features: Embedded | None
 
     @classmethod
     def towards(
         cls,
         targets: Float[Tensor, "n 3 h w"],
-        perceptual: Perceptual,
+        coefficients: Coefficients,
         *,
-        mse_coefficient: float,
-        lpips_coefficient: float,
+        lpips: Embed,
+        features: Embed | None = None,
     ) -> Objective:
-        """Measure the targets once and return the distance from them."""
-        with torch.no_grad():
-            features = perceptual.features(targets)
-        return cls(targets, features, perceptual, mse_coefficient, lpips_coefficient)
+        """Measure the targets once and return the distance from them.
+
+        Args:
+            targets: RGB in [-1, 1].
+            coefficients: A term whose coefficient is 0 is never computed.
+            lpips: `Perceptual.features`.
+            features: `FrozenFeatures.embedding`, where there is such a network.
+        """
+        return cls(
+            targets,
+            coefficients.mse,
+            _embedded(lpips, targets, coefficients.lpips),
+            _embedded(features, targets, coefficients.features),
+        )
 
     def __call__(
         self, images: Float[Tensor, "n 3 h w"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"] | None]:
         """Return the loss of each image, and its LPIPS alone unless that has no coefficient."""
-        loss = self.mse_coefficient * mse(images, self.targets)
-        if not self.lpips_coefficient:
-            return loss, None
-        features = self.perceptual.features(images)
-        lpips = self.perceptual.distance(features, self.target_features)
-        return loss + self.lpips_coefficient * lpips, lpips.detach()
+        loss, lpips = self.mse_coefficient * mse(images, self.targets), None
+        if self.lpips is not None:
+            lpips = self.lpips(images)
+            loss = loss + self.lpips.coefficient * lpips
+        if self.features is not None:
+            loss = loss + self.features.coefficient * self.features(images)
+        return loss, None if lpips is None else lpips.detach()
 
     def repeated(self, times: int) -> Objective:
         """The same distance for `times` images per target, those of one target in a row."""
         return Objective(
             self.targets.repeat_interleave(times, dim=0),
-            self.target_features.repeat_interleave(times, dim=0),
-            self.perceptual,
             self.mse_coefficient,
-            self.lpips_coefficient,
+            self.lpips and self.lpips.repeated(times),
+            self.features and self.features.repeated(times),
         )
+
+
+@torch.no_grad()
+def _embedded(embed: Embed | None, targets: Tensor, coefficient: float) -> Embedded | None:
+    if embed is None or not coefficient:
+        return None
+    return Embedded(embed, embed(targets), coefficient)
 
 
 def noise_regularity(maps: Sequence[Float[Tensor, "n 1 side side"]]) -> Float[Tensor, " n"]:

@@ -49,7 +49,7 @@ class Perceptual(nn.Module):
         self._minimum_side = minimum_side
 
     def features(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """Compute the vectors whose squared Euclidean distance is LPIPS.
+        """Compute the vectors whose `embedded_distance` is LPIPS.
 
         Each position's features have length 1, weighted by the square root of the channel weights
         and of 1 / positions. Images too small for the trunk are enlarged first.
@@ -62,19 +62,13 @@ class Perceptual(nn.Module):
             layers.append((raw * scale * self._channel_weights(index)).flatten(1))
         return torch.cat(layers, dim=1)
 
-    def distance(
-        self, features: Float[Tensor, "n d"], others: Float[Tensor, "n d"]
-    ) -> Float[Tensor, " n"]:
-        """LPIPS of each pair of feature vectors."""
-        return (features - others).square().sum(dim=1)
-
     def forward(
         self, images: Float[Tensor, "n 3 h w"], targets: Float[Tensor, "n 3 h w"]
     ) -> Float[Tensor, " n"]:
         """LPIPS of each pair of images, RGB in [-1, 1]."""
         if images[:, 0].numel() <= _TOGETHER_PX:
-            return self.distance(*self.features(torch.cat([images, targets])).chunk(2))
-        return self.distance(self.features(images), self.features(targets))
+            return embedded_distance(*self.features(torch.cat([images, targets])).chunk(2))
+        return embedded_distance(self.features(images), self.features(targets))
 
     def _enlarge(self, images: Tensor) -> Tensor:
         factor = math.ceil(self._minimum_side / min(images.shape[2:]))
@@ -87,6 +81,13 @@ class Perceptual(nn.Module):
             return 1.0
         weights: Tensor = self.network.lins[layer].model[-1].weight
         return weights.sqrt()
+
+
+def embedded_distance(
+    found: Float[Tensor, "n d"], wanted: Float[Tensor, "n d"]
+) -> Float[Tensor, " n"]:
+    """Squared Euclidean distance of each pair: LPIPS, if these are `Perceptual.features`."""
+    return (found - wanted).square().sum(dim=1)
 
 
 def load_perceptual(

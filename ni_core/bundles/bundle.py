@@ -15,6 +15,7 @@ from torch import Tensor
 from ni_core.bundles.manifest import TRUNKS, Manifest, NetworkPart, read_manifest
 from ni_core.bundles.memo import Memo
 from ni_core.encoders.families import build_encoder, read_encoder_config
+from ni_core.encoders.frozen import FrozenFeatures, build_features, read_features_config
 from ni_core.encoders.protocol import Encoder
 from ni_core.errors import BrokenBundleError
 from ni_core.generators import Generator, build_generator, read_config
@@ -37,6 +38,7 @@ class Bundle:
         nbytes: Memory of all weights, in bytes.
         encoders: The frozen encoders by kind, in the order of `ENCODER_PARTS`.
         landscape: θ of landscape learning, if the bundle has it.
+        features: Frozen feature network of descents, if the bundle has it.
         memo: What was derived from the weights, such as directions.
     """
 
@@ -47,6 +49,7 @@ class Bundle:
     nbytes: int
     encoders: Mapping[str, Encoder] = field(default_factory=dict)
     landscape: Landscape | None = None
+    features: FrozenFeatures | None = None
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
     @property
@@ -84,9 +87,16 @@ def load(manifest: Manifest, device: str | torch.device = "cpu") -> Bundle:
         landscape = cast(
             Landscape, _load_network(manifest, manifest.landscape, build_landscape, device)
         )
-    parts = (generator, perceptual, *encoders.values(), landscape)
+    features = None
+    if manifest.features is not None:
+        features = cast(
+            FrozenFeatures, _load_network(manifest, manifest.features, _features, device)
+        )
+    parts = (generator, perceptual, *encoders.values(), landscape, features)
     nbytes = sum(_nbytes(cast(torch.nn.Module, part)) for part in parts if part is not None)
-    return Bundle(manifest.name, manifest, generator, perceptual, nbytes, encoders, landscape)
+    return Bundle(
+        manifest.name, manifest, generator, perceptual, nbytes, encoders, landscape, features
+    )
 
 
 def load_bundle(
@@ -144,6 +154,12 @@ def _generator(family: str, fields: Mapping[str, Any], tensors: Mapping[str, Ten
 
 def _encoder(family: str, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Encoder:
     return build_encoder(family, read_encoder_config(family, fields), tensors)
+
+
+def _features(
+    family: str, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> FrozenFeatures:
+    return build_features(read_features_config(family, fields), tensors).fold()
 
 
 def _read(manifest: Manifest, file: str) -> dict[str, Tensor]:

@@ -34,6 +34,9 @@ ENCODER_PARTS = ("e4e", "restyle", "psp", ANY_ENCODER, "mapper")
 LANDSCAPE_PART = "landscape"
 """θ of landscape learning, as a part of a bundle and as the method that runs it."""
 
+FEATURES_PART = "features"
+"""Feature network that descents and encoders compare pictures by, beside LPIPS."""
+
 _FILE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _FINGERPRINT_DIGITS = 16
 
@@ -116,6 +119,7 @@ class Manifest:
         trunk: The perceptual trunk.
         encoders: Encoders of its pictures by what they are, as in `ENCODER_PARTS`.
         landscape: θ of landscape learning, if there is one.
+        features: The feature network of descents, if there is one.
         directions: Directions that came with the model, if there are any.
         judge: The network that evaluation reads factors with, if there is one.
         domain: What its pictures show, free form: subject, alignment, background.
@@ -133,6 +137,7 @@ class Manifest:
     trunk: TrunkPart
     encoders: Mapping[str, NetworkPart] = field(default_factory=dict)
     landscape: NetworkPart | None = None
+    features: NetworkPart | None = None
     directions: DirectionsPart | None = None
     judge: JudgePart | None = None
     domain: Mapping[str, Any] = field(default_factory=dict)
@@ -143,7 +148,11 @@ class Manifest:
     @property
     def parts(self) -> frozenset[str]:
         """Names of the parts that are present; inversion methods ask for parts by name."""
-        optional = {"directions": self.directions, LANDSCAPE_PART: self.landscape}
+        optional = {
+            "directions": self.directions,
+            LANDSCAPE_PART: self.landscape,
+            FEATURES_PART: self.features,
+        }
         found = {
             "generator",
             "trunk",
@@ -157,7 +166,7 @@ class Manifest:
         """Names of the bundle's files, the manifest left out."""
         files = [self.generator.file, self.trunk.file]
         files += [encoder.file for encoder in self.encoders.values()]
-        optional = (self.landscape, self.directions, self.judge)
+        optional = (self.landscape, self.features, self.directions, self.judge)
         return (*files, *(part.file for part in optional if part is not None))
 
     def path(self, file: str) -> Path:
@@ -200,6 +209,7 @@ def read_manifest(folder: Path) -> Manifest:
             ),
             encoders=_encoders(document),
             landscape=_optional_network(document.get(LANDSCAPE_PART)),
+            features=_optional_network(document.get(FEATURES_PART)),
             directions=_directions(document.get("directions")),
             judge=_judge(document.get("judge")),
             domain=dict(document.get("domain", {})),

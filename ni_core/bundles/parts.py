@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from ni_core.bundles.bundle import EMBEDDED, load
-from ni_core.bundles.manifest import ENCODER_PARTS, LANDSCAPE_PART, MANIFEST, read_manifest
+from ni_core.bundles.manifest import (
+    ENCODER_PARTS,
+    FEATURES_PART,
+    LANDSCAPE_PART,
+    MANIFEST,
+    read_manifest,
+)
 from ni_core.bundles.model_directory import find_bundle, publish, staged
 from ni_core.bundles.verification import Check, check_bundle
 from ni_core.errors import GeneratorMismatchError, InvalidInputError
+
+_SINGLE = (LANDSCAPE_PART, FEATURES_PART)
+"""Parts that are no encoders."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ def find_parts(folder: Path) -> list[Part]:
     Raises:
         InvalidInputError: There is nothing, or a file is not the one that was trained.
     """
-    kinds = (*ENCODER_PARTS, LANDSCAPE_PART)
+    kinds = (*ENCODER_PARTS, *_SINGLE)
     parts = [part for kind in kinds if (part := _read_part(folder, kind))]
     if not parts:
         raise InvalidInputError(
@@ -99,7 +108,7 @@ def add_parts(folder: Path, parts: Sequence[Part]) -> None:
         _check_generator(part, fingerprint)
         shutil.copyfile(part.file, folder / part.file.name)
         entry = {key: part.document[key] for key in ("family", "config")}
-        parents = document if part.kind == LANDSCAPE_PART else document.setdefault("encoders", {})
+        parents = document if part.kind in _SINGLE else document.setdefault("encoders", {})
         parents[part.kind] = {"file": part.file.name, **entry}
         digests = document.setdefault("source", {}).setdefault("sha256", {})
         digests[part.file.name] = part.document["sha256"]

@@ -20,6 +20,7 @@ from ni_core.errors import BrokenBundleError
 from ni_core.generators import Generator, latent_shape
 from ni_core.generators.protocol import sample_z
 from ni_core.images import grid
+from ni_core.perceptual import embedded_distance
 
 SAMPLES = 4
 """Latents that are rendered."""
@@ -199,11 +200,16 @@ def _check_mean(generator: Generator) -> Check:
 
 
 def _check_distance(bundle: Bundle, pictures: Tensor) -> Check:
+    """Compare two samples by LPIPS, and by the feature network of a bundle that has one."""
     first, second = _shrunk(pictures[:2]).to(bundle.device).split(1)
-    distance = float(bundle.perceptual(first, second))
-    if not math.isfinite(distance):
-        raise _broken(bundle, f"has an LPIPS of {distance} between two samples")
-    return Check({"lpips_between_samples": round(distance, 4)})
+    distances = {"lpips": float(bundle.perceptual(first, second))}
+    if bundle.features is not None:
+        embeddings = [bundle.features.embedding(one) for one in (first, second)]
+        distances["features"] = float(embedded_distance(*embeddings))
+    for name, distance in distances.items():
+        if not math.isfinite(distance):
+            raise _broken(bundle, f"has a distance of {distance} between two samples, by {name}")
+    return Check({f"{name}_between_samples": round(one, 4) for name, one in distances.items()})
 
 
 def _check_encoder(bundle: Bundle, kind: str, pictures: Tensor) -> Check:

@@ -1,14 +1,15 @@
 """Frozen feature networks: pictures to inner maps and to one vector, whoever trained the network.
 
-Families: `contrastive` is this project's own; `torchvision:NAME`, `timm:NAME` and
-`open_clip:NAME` are networks of those packages, whose weights come from a file.
+Networks: `contrastive` and `reader` are this project's own, one architecture trained in two ways;
+`torchvision:NAME`, `timm:NAME` and `open_clip:NAME` are of those packages, and their weights come
+from a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -18,10 +19,10 @@ from ni_core.encoders.foreign_features import Foreign
 from ni_core.encoders.protocol import fit_input
 from ni_core.encoders.residual import ResidualTrunk
 from ni_core.errors import BrokenBundleError, InvalidOptionError
-from ni_core.generators.unfilled import unfilled
+from ni_core.generators.unfilled import fields_of, unfilled
 
-OWN = "contrastive"
-"""Name of this project's own network."""
+CONTRASTIVE, READER = "contrastive", "reader"
+"""This project's own network, trained without labels, or to read factors."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class FeaturesConfig:
     """Configuration of a feature network.
 
     Attributes:
-        network: `contrastive`, or `PACKAGE:NAME`.
+        network: `contrastive`, `reader` or `PACKAGE:NAME`.
         side: Pictures are brought to so many pixels.
-        widths: Channels of the stem and of each stage; of `contrastive` alone.
+        widths: Channels of the stem and of each stage; of our own networks alone.
         stages: Modules whose results are the inner maps; of other networks alone.
         stage_widths: Channels of these maps.
         output: Size of the vector of a network without maps.
@@ -39,7 +40,7 @@ class FeaturesConfig:
         scale: Each channel is divided by it afterwards.
     """
 
-    network: str = OWN
+    network: str = CONTRASTIVE
     side: int = 64
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
     stages: tuple[str, ...] = ()
@@ -50,7 +51,7 @@ class FeaturesConfig:
 
     def __post_init__(self) -> None:
         """Check that our own network can halve the pictures in each of its stages."""
-        step = 2 ** (len(self.widths) - 1) if self.network == OWN else 1
+        step = 2 ** (len(self.widths) - 1) if self.own else 1
         if self.side < step or self.side % step:
             raise InvalidOptionError(
                 f"side is {self.side}, but must be a multiple of {step}",
@@ -60,9 +61,14 @@ class FeaturesConfig:
             )
 
     @property
+    def own(self) -> bool:
+        """Whether it is this project's own network."""
+        return self.network in (CONTRASTIVE, READER)
+
+    @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the inner maps, the finest first."""
-        return self.widths[1:] if self.network == OWN else self.stage_widths
+        return self.widths[1:] if self.own else self.stage_widths
 
     @property
     def vector_dim(self) -> int:
@@ -82,7 +88,7 @@ class FrozenFeatures(nn.Module):
         self.config = config
         self.network: ResidualTrunk | Foreign = (
             ResidualTrunk(3, config.widths)
-            if config.network == OWN
+            if config.own
             else Foreign(config.network, config.stages)
         )
 
@@ -94,6 +100,12 @@ class FrozenFeatures(nn.Module):
     def freeze(self) -> Self:
         """Set up for inference, without gradients to the weights."""
         return self.eval().requires_grad_(False)
+
+    def fold(self) -> Self:
+        """Make it as cheap as can be: what is fixed is computed once. Weights lose their names."""
+        if isinstance(self.network, ResidualTrunk):
+            self.network.fold()
+        return self
 
     def maps(self, images: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
         """Inner feature maps `[n, c, h, w]`, the finest first; none of a network without maps.
@@ -119,16 +131,47 @@ class FrozenFeatures(nn.Module):
         maps = self.network.maps(pictures)
         return maps, maps[-1].mean(dim=(2, 3))
 
-    def similarity(
-        self, images: Float[Tensor, "n 3 h w"], targets: Float[Tensor, "n 3 h w"]
-    ) -> Float[Tensor, " n"]:
-        """Cosine of the angle between the vectors of each pair of pictures."""
-        return nn.functional.cosine_similarity(self.vector(images), self.vector(targets))
+    def embedding(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """All inner maps side by side, or the vector of a network without maps.
+
+        Each map has length 1, and so have all together: half the squared distance of two
+        embeddings is 1 - cosine, averaged over the maps.
+
+        Args:
+            images: RGB in [-1, 1] of any size; differentiable.
+        """
+        maps, vector = self.maps_and_vector(images)
+        parts = [part.float().flatten(1) for part in maps or [vector]]
+        units = [nn.functional.normalize(part, dim=1) for part in parts]
+        joined: Tensor = torch.cat(units, dim=1) / len(units) ** 0.5
+        return joined
 
     def _normalised(self, images: Tensor) -> Tensor:
         images = fit_input(images.to(self.device), (self.config.side, self.config.side))
         mean, scale = images.new_tensor(self.config.mean), images.new_tensor(self.config.scale)
         return (images - mean.view(3, 1, 1)) / scale.view(3, 1, 1)
+
+
+def read_features_config(network: str, fields: Mapping[str, Any]) -> FeaturesConfig:
+    """Make a configuration from JSON values.
+
+    Raises:
+        BrokenBundleError: The fields do not fit, or are of another network.
+    """
+    try:
+        config = FeaturesConfig(**fields_of(fields))
+    except (TypeError, InvalidOptionError) as error:
+        raise BrokenBundleError(
+            f"configuration of the feature network {network} cannot be read: {error}"
+        ) from error
+    if config.network != network:
+        raise BrokenBundleError(
+            f"the feature network is called {network}, but its configuration is of "
+            f"{config.network}",
+            value=network,
+            limit=config.network,
+        )
+    return config
 
 
 def build_features(config: FeaturesConfig, tensors: Mapping[str, Tensor]) -> FrozenFeatures:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class ResidualTrunk(nn.Module):
@@ -39,6 +41,14 @@ class ResidualTrunk(nn.Module):
             seen.append(x)
         return [*seen[:-1], functional.relu(self.norm(x))]
 
+    def fold(self) -> None:
+        """Join the normalisations, once their statistics are fixed, with what comes before."""
+        for block in [module for module in self.modules() if isinstance(module, ResidualBlock)]:
+            if isinstance(block.second_norm, nn.BatchNorm2d):
+                block.first = fuse_conv_bn_eval(block.first, block.second_norm)
+                block.first_norm, block.second_norm = _folded(block.first_norm), nn.Identity()
+        self.norm = _folded(self.norm)
+
 
 class ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut, normalised before each."""
@@ -61,3 +71,24 @@ class ResidualBlock(nn.Module):
         features = self.second(functional.relu(self.second_norm(features)))
         joined: Tensor = self.shortcut(x) + features
         return joined
+
+
+class _Affine(nn.Module):
+    """A factor and an offset for each channel."""
+
+    def __init__(self, factor: Tensor, offset: Tensor) -> None:
+        super().__init__()
+        self.factor = nn.Buffer(factor[:, None, None])
+        self.offset = nn.Buffer(offset[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.offset, x, self.factor)
+
+
+def _folded(norm: nn.Module) -> nn.Module:
+    """What a normalisation does with fixed statistics."""
+    if not isinstance(norm, nn.BatchNorm2d):
+        return norm
+    assert norm.running_mean is not None and norm.running_var is not None
+    factor = norm.weight.detach() * (norm.running_var + norm.eps).rsqrt()
+    return _Affine(factor, norm.bias.detach() - norm.running_mean * factor)

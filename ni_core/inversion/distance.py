@@ -1,4 +1,4 @@
-"""The loss that descents have in common: squared error and LPIPS, each with its coefficient."""
+"""The loss that descents have in common: squared error, LPIPS and features, each weighed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
+from ni_core.bundles.manifest import FEATURES_PART
 from ni_core.errors import InvalidOptionError
 from ni_core.generators import Space
+from ni_core.inversion.missing_parts import how_to_get
 from ni_core.inversion.options import option
-from ni_core.objectives import Objective
+from ni_core.objectives import Coefficients, Objective
 
 _CALIBRATED_LPIPS: dict[Space, float] = {"z": 0.3, "w": 1.0, "w+": 1.0}
 """Coefficients of LPIPS by space, on a trunk that the channel weights of LPIPS fit."""
 
 _PLAIN_LPIPS = 0.1
 """Coefficient of LPIPS on other trunks."""
+
+_FEATURES = 0.5
+"""Coefficient of the features of a bundle that has them."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,41 @@ class DistanceOptions:
         minimum=0,
         maximum=1e6,
     )
+    features_coefficient: float | None = option(
+        None,
+        "Multiplies the distance of the model's feature network, mean over its maps of 2 - 2 "
+        "cosine; by default 0.5, or 0 for a model without one.",
+        minimum=0,
+        maximum=1e6,
+    )
 
 
-def lpips_coefficient_of(bundle: Bundle, options: DistanceOptions, space: Space) -> float:
-    """What multiplies LPIPS in a descent in this space: the option, or the trunk's default."""
-    if options.lpips_coefficient is not None:
-        return options.lpips_coefficient
-    return _CALIBRATED_LPIPS[space] if bundle.manifest.trunk.calibrated else _PLAIN_LPIPS
+def coefficients_of(bundle: Bundle, options: DistanceOptions, space: Space) -> Coefficients:
+    """What multiplies each term of a descent in this space: the options, or the bundle's defaults.
+
+    Raises:
+        InvalidOptionError: The bundle lacks the feature network that is asked for, or nothing is
+            left to minimise.
+    """
+    lpips, features = options.lpips_coefficient, options.features_coefficient
+    if lpips is None:
+        lpips = _CALIBRATED_LPIPS[space] if bundle.manifest.trunk.calibrated else _PLAIN_LPIPS
+    if features is None:
+        features = 0.0 if bundle.features is None else _FEATURES
+    if features and bundle.features is None:
+        raise InvalidOptionError(
+            f"features_coefficient is {features:g}, but {bundle.name} has no part "
+            f"{FEATURES_PART}; {how_to_get(FEATURES_PART, bundle.name)}",
+            option="features_coefficient",
+            value=str(features),
+        )
+    if not (options.mse_coefficient or lpips or features):
+        raise InvalidOptionError(
+            "mse_, features_ and lpips_coefficient are all 0: there is nothing to minimise",
+            option="lpips_coefficient",
+            value="0",
+        )
+    return Coefficients(options.mse_coefficient, lpips, features)
 
 
 def objective_of(
@@ -52,23 +85,18 @@ def objective_of(
     """Build what a descent in this space minimises.
 
     Args:
-        bundle: Whose perceptual distance it is.
+        bundle: Whose networks they are.
         images: Targets `[n, 3, r, r]`.
         options: The coefficients.
         space: The space that is descended in.
         target_lpips: LPIPS at which the descent is to stop.
 
     Raises:
-        InvalidOptionError: Nothing is left to minimise, or no LPIPS for the target.
+        InvalidOptionError: Nothing is left to minimise, no LPIPS for the target, or the bundle
+            lacks a network.
     """
-    lpips_coefficient = lpips_coefficient_of(bundle, options, space)
-    if not options.mse_coefficient and not lpips_coefficient:
-        raise InvalidOptionError(
-            "mse_coefficient and lpips_coefficient are both 0: there is nothing to minimise",
-            option="lpips_coefficient",
-            value="0",
-        )
-    if target_lpips is not None and not lpips_coefficient:
+    coefficients = coefficients_of(bundle, options, space)
+    if target_lpips is not None and not coefficients.lpips:
         raise InvalidOptionError(
             f"target_lpips is {target_lpips:g}, but lpips_coefficient is 0: LPIPS is not measured",
             option="target_lpips",
@@ -76,7 +104,7 @@ def objective_of(
         )
     return Objective.towards(
         images,
-        bundle.perceptual,
-        mse_coefficient=options.mse_coefficient,
-        lpips_coefficient=lpips_coefficient,
+        coefficients,
+        lpips=bundle.perceptual.features,
+        features=bundle.features and bundle.features.embedding,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ni_core.encoders.frozen import OWN, FeaturesConfig, FrozenFeatures
+from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures
 from ni_core.training.augmentations import Augmentations
 from ni_core.training.contrastive_run import PICTURES, ContrastiveRecipe, ContrastiveRun
 from ni_core.training.factor_reading import linear_reading
@@ -83,7 +83,7 @@ def _write(folder: Path, run: ContrastiveRun, facts: Mapping[str, Any]) -> None:
         folder,
         run.kind,
         run.features.state_dict(),
-        family=OWN,
+        family=run.recipe.features.network,
         config=run.recipe.features,
         generator=None,
         training={"recipe": asdict(run.recipe), "hardware": hardware(run.device), **facts},

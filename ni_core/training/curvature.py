@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
 from ni_core.generators import Generator
+from ni_core.objectives import Coefficients
 from ni_core.training.own_samples import draw_rows, spread_of
 from ni_core.training.runs import random_of
 
@@ -27,13 +28,13 @@ DAMPING = 3e-3
 
 
 def curved_basis(
-    bundle: Bundle, lpips_coefficient: float, *, dimensions: int, probes: int, seed: int
+    bundle: Bundle, coefficients: Coefficients, *, dimensions: int, probes: int, seed: int
 ) -> tuple[Float[Tensor, "k rows"], Float[Tensor, " k"]]:
     """Find the directions of W+ along which the loss is most curved.
 
     Args:
         bundle: Generator and perceptual distance.
-        lpips_coefficient: Multiplies LPIPS in the loss; the squared error counts 1.
+        coefficients: Of the terms of the loss.
         dimensions: Directions wanted; there are at most as many as probes.
         probes: Gradients to take.
         seed: Of the probes.
@@ -49,9 +50,7 @@ def curved_basis(
     together = _rows_together(generator)
     axes = spread_of(generator, random_of(seed, 0, stream=_SPREAD)).basis
     gradients = [
-        together
-        @ _probe(bundle, lpips_coefficient, random_of(seed, batch, stream=_PROBES))
-        @ axes.T
+        together @ _probe(bundle, coefficients, random_of(seed, batch, stream=_PROBES)) @ axes.T
         for batch in range(-(-probes // PROBE_BATCH))
     ]
     whitened = torch.cat(gradients).flatten(1).double()
@@ -75,15 +74,18 @@ def _rows_together(generator: Generator) -> Float[Tensor, "num_layers num_layers
     return root.float().to(generator.device)
 
 
-def _probe(bundle: Bundle, lpips_coefficient: float, random: torch.Generator) -> Tensor:
+def _probe(bundle: Bundle, coefficients: Coefficients, random: torch.Generator) -> Tensor:
     """Gradients `[n, num_layers, w_dim]` of random mixes of pixels and features."""
     rows = _points(bundle.generator, random).requires_grad_()
     with torch.enable_grad():
         with torch.autocast(rows.device.type, torch.bfloat16):
             images = bundle.generator.synthesize(rows)
-            features = bundle.perceptual.features(images)
-        pixels = _mix(images, random) / images[0].numel() ** 0.5
-        mixed = pixels + lpips_coefficient**0.5 * _mix(features, random)
+            lpips = bundle.perceptual.features(images)
+            features = bundle.features.embedding(images) if bundle.features else None
+        mixed = (coefficients.mse / images[0].numel()) ** 0.5 * _mix(images, random)
+        mixed = mixed + coefficients.lpips**0.5 * _mix(lpips, random)
+        if features is not None:
+            mixed = mixed + coefficients.features**0.5 * _mix(features, random)
     return torch.autograd.grad(mixed, rows)[0]
 
 

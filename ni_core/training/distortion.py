@@ -6,32 +6,16 @@ of features, which for faces are those of a recogniser and for anything else con
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from ni_core.encoders.frozen import FrozenFeatures
 from ni_core.metrics import mse
-from ni_core.perceptual import Perceptual
-
-
-@dataclass(frozen=True)
-class Coefficients:
-    """Of the terms of the loss.
-
-    Attributes:
-        mse: Of the mean squared error on [-1, 1].
-        lpips: Of the perceptual distance.
-        features: Of 1 - cosine of the features.
-    """
-
-    mse: float = 1.0
-    lpips: float = 0.1
-    features: float = 0.1
+from ni_core.objectives import Coefficients, Embed
+from ni_core.perceptual import Perceptual, embedded_distance
 
 
 @dataclass(frozen=True)
@@ -56,11 +40,9 @@ class Distortion:
         The networks run in bfloat16, everything else in float32.
         """
         terms = {"mse": mse(images, targets).mean()}
-        found, wanted = _both(self.perceptual.features, images, targets)
-        terms["lpips"] = self.perceptual.distance(found, wanted).mean()
+        terms["lpips"] = _distance(self.perceptual.features, images, targets)
         if self.features is not None:
-            found, wanted = _both(self.features.vector, images, targets)
-            terms["features"] = 1 - cosine_similarity(found, wanted).mean()
+            terms["features"] = _distance(self.features.embedding, images, targets)
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
@@ -69,12 +51,10 @@ class Distortion:
         return torch.stack(weighted).sum()
 
 
-def _both(
-    network: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Vectors of images with gradients and of targets without."""
+def _distance(embed: Embed, images: Tensor, targets: Tensor) -> Tensor:
+    """Mean distance in the space of a network; gradients flow to the images."""
     with torch.autocast(images.device.type, torch.bfloat16):
-        found = network(images)
+        found = embed(images)
         with torch.no_grad():
-            wanted = network(targets)
-    return found.float(), wanted.float()
+            wanted = embed(targets)
+    return embedded_distance(found.float(), wanted.float()).mean()

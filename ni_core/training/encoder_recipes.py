@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ni_core.encoders.compact import CompactConfig
 from ni_core.errors import InvalidOptionError
 from ni_core.generators import Generator
-from ni_core.training.distortion import Coefficients
+from ni_core.objectives import Coefficients
 
 PICTURES = 32_000
 """Length of a training: 15 to 25 minutes of a CPU core."""
@@ -64,7 +64,7 @@ class EncoderRecipe:
     average: float = 2_000.0
     mixing: float = 0.0
     latent_coefficient: float = 0.1
-    coefficients: Coefficients = field(default_factory=Coefficients)
+    coefficients: Coefficients = field(default_factory=lambda: Coefficients(features=0.5))
     delta_coefficient: float = 0.0
     critic_coefficient: float = 0.0
     progress: tuple[float, float] | None = None

@@ -104,7 +104,7 @@ def _make(options: argparse.Namespace, bundle: Bundle) -> EncoderRun:
     """The run that the options ask for, with the weights it begins with."""
     device = torch.device(options.device)
     stream = _open(options.data, bundle, options.limit)
-    features = None
+    features = bundle.features
     if options.features:
         features = load_features(options.features, options.weights, side=options.side).to(device)
     start = read_weights(options.start) if options.start else None
@@ -165,8 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="use the first so many pictures of the set")
     parser.add_argument(
         "--features",
-        help="feature network of the loss: what `ni train contrastive` wrote, or PACKAGE:NAME of "
-        "torchvision, timm or open_clip",
+        help="feature network of the loss instead of the bundle's: what `ni train contrastive` "
+        "wrote, or PACKAGE:NAME of torchvision, timm or open_clip",
     )
     parser.add_argument("--weights", type=Path, help="weights of PACKAGE:NAME")
     parser.add_argument("--side", type=int, help="pixels a side for PACKAGE:NAME")

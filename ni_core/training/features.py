@@ -18,7 +18,7 @@ from ni_core.training.regressor import (
     save_regressor,
     train_regressor,
 )
-from ni_core.training.residual_regressor import ResidualRegressor
+from ni_core.training.residual_regressor import ResidualRegressor, export_reader
 
 BATCH = 64
 """Pictures per step."""
@@ -91,6 +91,9 @@ def main(arguments: list[str]) -> int:
         export_trunk(network, options.out / "trunk_features.safetensors")
     if isinstance(network, Judge):
         export_judge(network, options.out / "judge_half.safetensors")
+    elif isinstance(network, ResidualRegressor):
+        facts = {"seed": seed, "pictures": options.pictures, "epochs": options.epochs}
+        export_reader(network, options.out / "reader", training={**facts, "r2": scores})
     (options.out / f"{options.kind}.json").write_text(json.dumps(scores, indent=2) + "\n")
     print(json.dumps(scores))
     return 0

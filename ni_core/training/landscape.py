@@ -127,6 +127,7 @@ def main(arguments: list[str]) -> int:
         data=SAMPLES if pictures is None else f"samples and renders of seed {pictures.seed}",
         horizon=options.pictures,
         seed=options.seed,
+        features=digest_of(bundle.features.state_dict()) if bundle.features else None,
         start=digest_of(start) if start else None,
     )
     run = LandscapeRun(bundle, pictures, recipe)

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ni_core.bundles.bundle import Bundle
+from ni_core.inversion.distance import DistanceOptions, objective_of
 from ni_core.landscapes import RememberingLandscape
-from ni_core.objectives import Objective
 from ni_core.training.own_samples import draw_rows
 from ni_core.training.runs import random_of
 
@@ -48,7 +48,6 @@ class FirstGradients:
 def first_gradients(
     bundle: Bundle,
     start: Float[Tensor, "num_layers w_dim"],
-    lpips_coefficient: float,
     *,
     samples: int,
     seed: int,
@@ -58,13 +57,12 @@ def first_gradients(
     Args:
         bundle: Generator and perceptual distance.
         start: Where.
-        lpips_coefficient: Multiplies LPIPS in the loss; the squared error counts 1.
         samples: How many, at least.
         seed: Of the samples.
     """
     randoms = [random_of(seed, batch, stream=_SAMPLES) for batch in range(-(-samples // BATCH))]
     rows = [draw_rows(bundle.generator, BATCH, random) for random in randoms]
-    gradients = [_gradients(bundle, start, one, lpips_coefficient) for one in rows]
+    gradients = [_gradients(bundle, start, one) for one in rows]
     offsets = torch.cat(rows) - start
     return FirstGradients(torch.cat(gradients).flatten(1), offsets.flatten(1))
 
@@ -109,13 +107,11 @@ def _second_points(
     return remembered, v, found.offsets @ inverse - v, scale
 
 
-def _gradients(bundle: Bundle, start: Tensor, rows: Tensor, lpips_coefficient: float) -> Tensor:
+def _gradients(bundle: Bundle, start: Tensor, rows: Tensor) -> Tensor:
     points = start.detach().repeat(len(rows), 1, 1).requires_grad_()
     with torch.autocast(rows.device.type, torch.bfloat16):
         with torch.no_grad():
             targets = bundle.generator.synthesize(rows).float().clamp(-1, 1)
-        objective = Objective.towards(
-            targets, bundle.perceptual, mse_coefficient=1.0, lpips_coefficient=lpips_coefficient
-        )
+        objective = objective_of(bundle, targets, DistanceOptions(), "w+")
         losses, _ = objective(bundle.generator.synthesize(points))
     return torch.autograd.grad(losses.sum(), points)[0]

@@ -21,9 +21,8 @@ from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
 from ni_core.images import grid
-from ni_core.inversion.distance import DistanceOptions, lpips_coefficient_of
+from ni_core.inversion.distance import DistanceOptions, coefficients_of, objective_of
 from ni_core.landscapes import LandscapeConfig, RememberingLandscape
-from ni_core.objectives import Objective
 from ni_core.training.curvature import curved_basis
 from ni_core.training.landscape_jump import first_gradients, fit_jump
 from ni_core.training.landscape_secants import Measure, measured
@@ -66,6 +65,7 @@ class Recipe:
         rate: Learning rate of θ.
         probes: At most so many gradients are taken to level the curvature.
         fitted: Own samples whose first gradients the network is fitted to; at most `horizon`.
+        features: Digest of the bundle's feature network; None if it has none.
         start: Digest of the θ it begins with; None for a fresh one.
     """
 
@@ -83,6 +83,7 @@ class Recipe:
     rate: float = 1e-3
     probes: int = 1536
     fitted: int = 6144
+    features: str | None = None
     start: str | None = None
 
 
@@ -106,7 +107,6 @@ class LandscapeRun:
         size = min(recipe.dimensions, recipe.probes, rows[0] * rows[1])
         self.config = LandscapeConfig(*rows, size, recipe.hidden, len(_RATES))
         self._bundle = bundle
-        self._lpips_coefficient = lpips_coefficient_of(bundle, DistanceOptions(), "w+")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.landscape = RememberingLandscape(self.config).to(generator.device)
@@ -136,7 +136,6 @@ class LandscapeRun:
         found = first_gradients(
             self._bundle,
             made.start,
-            self._lpips_coefficient,
             samples=min(recipe.fitted, recipe.horizon),
             seed=recipe.seed,
         )
@@ -148,7 +147,7 @@ class LandscapeRun:
         recipe, made = self.recipe, self.landscape
         basis, scale = curved_basis(
             self._bundle,
-            self._lpips_coefficient,
+            coefficients_of(self._bundle, DistanceOptions(), "w+"),
             dimensions=self.config.dimensions,
             probes=min(recipe.probes, 2 * made.start.numel()),
             seed=recipe.seed,
@@ -217,12 +216,7 @@ class LandscapeRun:
         """Make a function of rows of W+: losses `[n]` against pictures, and their gradients."""
         targets, kind = self._targets.take(numbers), self.landscape.device.type
         with torch.autocast(kind, torch.bfloat16):
-            objective = Objective.towards(
-                targets,
-                self._bundle.perceptual,
-                mse_coefficient=1.0,
-                lpips_coefficient=self._lpips_coefficient,
-            )
+            objective = objective_of(self._bundle, targets, DistanceOptions(), "w+")
 
         @torch.enable_grad()
         def measure(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ni_core.generators.stylegan2 import StyleGAN2
 from ni_core.metrics import mse
-from ni_core.perceptual import Perceptual
+from ni_core.perceptual import Perceptual, embedded_distance
 from ni_core.training.adversary import ProjectedCritic
 from ni_core.training.own_samples import spread_of
 from ni_core.training.picture_set import Pictures
@@ -28,8 +28,8 @@ from ni_core.training.runs import random_of
 LPIPS_COEFFICIENT = 0.1
 """Of the perceptual distance beside the mean squared error, as in `optimize`."""
 
-FEATURES_COEFFICIENT = 0.1
-"""Of the relative squared error of the critic's features."""
+FEATURES_COEFFICIENT = 0.5
+"""Of the relative squared error of the critic's features, as in `optimize`."""
 
 SPREAD_STEPS = 256
 """Steps after which the spread of W is measured again."""
@@ -180,7 +180,7 @@ class Reconstruction:
         errors = [_relative(a, b) for a, b in zip(found[1:], wanted[1:], strict=True)]
         return {
             "mse": mse(images.float(), targets),
-            "lpips": self._perceptual.distance(found[0].float(), wanted[0].float()),
+            "lpips": embedded_distance(found[0].float(), wanted[0].float()),
             "features": torch.stack(errors).mean(dim=0),
         }
 

@@ -2,23 +2,24 @@
 
 The plain `Regressor` reads a smile with an R² of 0.76 and the shape of a jaw hardly at all; a
 residual one of the same widths reads both. Frozen, it is the feature space of a second projected
-discriminator.
+discriminator, and of the descents and encoders of the bundle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ni_core.encoders.residual import ResidualBlock, ResidualTrunk
+from ni_core.bundles.manifest import FEATURES_PART
+from ni_core.encoders.frozen import READER, FeaturesConfig
+from ni_core.encoders.residual import ResidualTrunk
 from ni_core.training.portraits import FACTOR_NAMES
 from ni_core.training.regressor import TAP_WIDTHS
+from ni_core.training.runs import write_part
 
 STEM_WIDTH = 16
 """Channels at the full resolution."""
@@ -36,7 +37,7 @@ class ResidualRegressor(ResidualTrunk):
         self, resolution: int = 64, widths: Sequence[int] = (STEM_WIDTH, *TAP_WIDTHS)
     ) -> None:
         super().__init__(3, widths)
-        self.resolution = resolution
+        self.resolution, self.widths = resolution, tuple(widths)
         self.head = nn.Linear(widths[-1] * (resolution // 16) ** 2, len(FACTOR_NAMES))
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -51,33 +52,8 @@ class ResidualRegressor(ResidualTrunk):
     def freeze(self) -> Self:
         """Make it a fixed function without gradients; normalisation costs as little as can be."""
         self.eval().requires_grad_(False)
-        for block in [module for module in self.modules() if isinstance(module, ResidualBlock)]:
-            if isinstance(block.second_norm, nn.BatchNorm2d):
-                block.first = fuse_conv_bn_eval(block.first, block.second_norm)
-                block.first_norm, block.second_norm = _folded(block.first_norm), nn.Identity()
-        self.norm = _folded(self.norm)
+        self.fold()
         return self
-
-
-class _Affine(nn.Module):
-    """A factor and an offset for each channel."""
-
-    def __init__(self, factor: Tensor, offset: Tensor) -> None:
-        super().__init__()
-        self.factor = nn.Buffer(factor[:, None, None])
-        self.offset = nn.Buffer(offset[:, None, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.offset, x, self.factor)
-
-
-def _folded(norm: nn.Module) -> nn.Module:
-    """What a normalisation does with fixed statistics."""
-    if not isinstance(norm, nn.BatchNorm2d):
-        return norm
-    assert norm.running_mean is not None and norm.running_var is not None
-    factor = norm.weight.detach() * (norm.running_var + norm.eps).rsqrt()
-    return _Affine(factor, norm.bias.detach() - norm.running_mean * factor)
 
 
 def load_residual_regressor(path: Path, resolution: int = 64) -> ResidualRegressor:
@@ -85,3 +61,23 @@ def load_residual_regressor(path: Path, resolution: int = 64) -> ResidualRegress
     network = ResidualRegressor(resolution)
     network.load_state_dict(load_file(path))
     return network.freeze()
+
+
+def export_reader(network: ResidualRegressor, folder: Path, *, training: Mapping[str, Any]) -> None:
+    """Write it without its head, as the part of a bundle that descents compare pictures by.
+
+    Args:
+        network: Not frozen, which would rename its weights.
+        folder: Of the part: `features.safetensors` and `features.json`.
+        training: How it was trained, and what was measured.
+    """
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    write_part(
+        folder,
+        FEATURES_PART,
+        {name: value for name, value in weights.items() if not name.startswith("network.head.")},
+        family=READER,
+        config=FeaturesConfig(READER, side=network.resolution, widths=network.widths),
+        generator=None,
+        training=training,
+    )

@@ -64,21 +64,29 @@ LEARNING = (
 PARTS = ("psp", "restyle", "e4e", "mapper", "landscape")
 """Parts that are learnt for the finished generator, each in a folder of its name."""
 
-PARTS_OPTIONS = " ".join(f"--part {{out}}/{part}" for part in PARTS)
-FEATURES = "--features {out}/contrastive/features.safetensors"
+READER_OPTION = "--part {out}/networks/reader"
+PARTS_OPTIONS = " ".join((READER_OPTION, *(f"--part {{out}}/{part}" for part in PARTS)))
 FROM_PSP = "--start {out}/psp/psp.safetensors"
-FEATURE_FILES = ("contrastive/features.safetensors",)
-ENCODER_FILES = (*FEATURE_FILES, "psp/psp.safetensors")
+COMPARED = ("generator", "trunk", "features")
+"""Networks of the bundle by which a training compares pictures, and what makes them."""
+
 FIGURES = ("generator", "inversion", "directions", "methods", "curve")
 """Evaluations whose figures go into the manifest."""
 
 GUIDES = ("critic", "reader", "trunk_features")
 """Networks that look at the pictures while the generator is trained."""
 
-HALF_PRECISION = {"trunk": "trunk_features.safetensors", "judge": "judge_half.safetensors"}
+HALF_PRECISION = {
+    "trunk": ("trunk_features.safetensors",),
+    "judge": ("judge_half.safetensors",),
+    "reader": ("reader/features.safetensors", "reader/features.json"),
+}
 """What a bundle takes of a network."""
 
-BUNDLE = ("generator.safetensors", "trunk.safetensors", "judge.safetensors", "manifest.json")
+BUNDLE = (
+    *(f"{name}.safetensors" for name in ("generator", "trunk", "features", "judge")),
+    "manifest.json",
+)
 EVALUATION = ("evaluation/*.py", "training/judge.py", "training/portraits/*.py")
 
 
@@ -119,7 +127,7 @@ class Step:
 
 def _network(name: str, kind: str, rest: str, *inputs: str, out: str = "networks") -> Step:
     files = [f"{kind}.safetensors", f"{kind}.json"]
-    files += [HALF_PRECISION[kind]] if kind in HALF_PRECISION else []
+    files += HALF_PRECISION.get(kind, ())
     return Step(
         name,
         "ni_core.training.features",
@@ -138,7 +146,7 @@ def _part(name: str, module: str, rest: str, *inputs: str) -> Step:
         f"ni_core.training.{module}",
         f"--bundle {{out}}/draft --out {{out}}/{name} --seed 1 "
         f"--pictures {{{name}}} {LEARNING} {rest}",
-        inputs=("draft/generator.safetensors", "draft/trunk.safetensors", *inputs),
+        inputs=(*(f"draft/{name}.safetensors" for name in COMPARED), *inputs),
         outputs=(f"{name}/{name}.json", f"{name}/{name}.safetensors"),
         code=PART,
         progress=RESUMED,
@@ -165,7 +173,13 @@ def _export(name: str, rest: str, *inputs: str) -> Step:
         "ni_core.training.export",
         f"--checkpoint {{out}}/generator --features {{out}}/networks --networks "
         f"{{out}}/networks.json --version {{version}} --out {{out}}/{name} {rest}",
-        inputs=("generator/checkpoint-*/*", "networks/*", "networks.json", *inputs),
+        inputs=(
+            "generator/checkpoint-*/*",
+            "networks/*",
+            "networks/reader/*",
+            "networks.json",
+            *inputs,
+        ),
         outputs=tuple(f"{name}/{file}" for file in BUNDLE),
         code=EXPORT,
     )
@@ -212,7 +226,7 @@ STEPS = (
         progress=("--pictures", "--seconds", "--threads", "--device"),
         keeps="generator",
     ),
-    _export("draft", ""),
+    _export("draft", READER_OPTION),
     Step(
         "contrastive",
         "ni_core.training.contrastive",
@@ -227,17 +241,21 @@ STEPS = (
     _part(
         "psp",
         "encoders",
-        f"--kind psp --data {{data}} --fitted {{fitted}} {FEATURES}",
-        *FEATURE_FILES,
+        "--kind psp --data {data} --fitted {fitted}",
     ),
     _part(
         "restyle",
         "encoders",
-        f"--kind restyle --data {{data}} {FEATURES} {FROM_PSP}",
-        *ENCODER_FILES,
+        f"--kind restyle --data {{data}} {FROM_PSP}",
+        "psp/psp.safetensors",
     ),
-    _part("e4e", "encoders", f"--kind e4e --data {{data}} {FEATURES} {FROM_PSP}", *ENCODER_FILES),
-    _part("mapper", "mapper", f"--samples {{pairs}} --renders {{read}} {FEATURES}", *FEATURE_FILES),
+    _part("e4e", "encoders", f"--kind e4e --data {{data}} {FROM_PSP}", "psp/psp.safetensors"),
+    _part(
+        "mapper",
+        "mapper",
+        "--samples {pairs} --renders {read} --features {out}/contrastive/features.safetensors",
+        "contrastive/features.safetensors",
+    ),
     _part("landscape", "landscape", "--data {data}"),
     _export("equipped", PARTS_OPTIONS, *(f"{part}/*" for part in PARTS)),
     _figures("generator", "--samples {samples} --seed 1"),

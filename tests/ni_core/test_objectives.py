@@ -2,37 +2,55 @@
 
 import pytest
 import torch
+from torch import Tensor
 
+from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures
 from ni_core.metrics import mse
-from ni_core.objectives import Objective, noise_regularity
+from ni_core.objectives import Coefficients, Objective, noise_regularity
 from ni_core.perceptual import Perceptual
 from tests.ni_core.trunks import random_images
 
 
-def test_the_loss_is_the_weighed_sum_of_squared_error_and_lpips(squeeze: Perceptual) -> None:
+def towards(
+    targets: Tensor, squeeze: Perceptual, coefficients: Coefficients, side: int = 16
+) -> tuple[Objective, FrozenFeatures]:
+    """The objective, and the feature network in it."""
+    torch.manual_seed(0)
+    network = FrozenFeatures(FeaturesConfig(side=side, widths=(4, 6, 8))).freeze()
+    lpips, features = squeeze.features, network.embedding
+    return Objective.towards(targets, coefficients, lpips=lpips, features=features), network
+
+
+def test_the_loss_is_the_weighed_sum_of_squared_error_lpips_and_features(
+    squeeze: Perceptual,
+) -> None:
     images, targets = random_images(3, 32), random_images(3, 32, seed=1)
-    objective = Objective.towards(targets, squeeze, mse_coefficient=2.0, lpips_coefficient=0.5)
+    objective, network = towards(targets, squeeze, Coefficients(2.0, 0.5, 0.25))
     loss, lpips = objective(images)
     expected = squeeze(images, targets)
     torch.testing.assert_close(lpips, expected)
-    torch.testing.assert_close(loss, 2 * mse(images, targets) + 0.5 * expected)
+    found, wanted = network.maps(images), network.maps(targets)
+    cosines = [
+        torch.cosine_similarity(a.flatten(1), b.flatten(1), dim=1)
+        for a, b in zip(found, wanted, strict=True)
+    ]
+    features = (2 - 2 * torch.stack(cosines)).mean(dim=0)
+    torch.testing.assert_close(loss, 2 * mse(images, targets) + 0.5 * expected + 0.25 * features)
 
 
-def test_without_an_lpips_coefficient_the_trunk_does_not_run(squeeze: Perceptual) -> None:
+def test_a_term_without_a_coefficient_is_not_computed(squeeze: Perceptual) -> None:
     images, targets = random_images(1, 32), random_images(1, 32, seed=1)
-    objective = Objective.towards(targets, squeeze, mse_coefficient=1.0, lpips_coefficient=0.0)
+    objective, _ = towards(targets, squeeze, Coefficients(1.0, 0.0, 0.0))
     loss, lpips = objective(images)
-    assert lpips is None
+    assert lpips is None and objective.lpips is None and objective.features is None
     torch.testing.assert_close(loss, mse(images, targets))
 
 
 def test_repeated_targets_follow_each_other(squeeze: Perceptual) -> None:
     images, targets = random_images(4, 32), random_images(2, 32, seed=1)
-    objective = Objective.towards(targets, squeeze, mse_coefficient=1.0, lpips_coefficient=1.0)
-    loss, _ = objective.repeated(2)(images)
-    expected, _ = Objective.towards(
-        targets[[0, 0, 1, 1]], squeeze, mse_coefficient=1.0, lpips_coefficient=1.0
-    )(images)
+    all_terms = Coefficients(1.0, 1.0, 1.0)
+    loss, _ = towards(targets, squeeze, all_terms)[0].repeated(2)(images)
+    expected, _ = towards(targets[[0, 0, 1, 1]], squeeze, all_terms)[0](images)
     torch.testing.assert_close(loss, expected)
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from ni_core.errors import BrokenBundleError
 from ni_core.images import decode_image
-from ni_core.perceptual import Architecture, Perceptual, load_perceptual
+from ni_core.perceptual import Architecture, Perceptual, embedded_distance, load_perceptual
 from tests.ni_core.trunks import random_images, random_trunk
 
 ARCHITECTURES: list[Architecture] = ["squeeze", "alex", "vgg"]
@@ -95,7 +95,7 @@ def test_only_images_get_gradients(squeeze: Perceptual) -> None:
 def test_features_computed_once_serve_every_distance(squeeze: Perceptual) -> None:
     images, targets = random_images(2, 32), random_images(2, 32, seed=1)
     cached = squeeze.features(targets)
-    distance = squeeze.distance(squeeze.features(images), cached)
+    distance = embedded_distance(squeeze.features(images), cached)
     assert torch.equal(distance, squeeze(images, targets))
 
 

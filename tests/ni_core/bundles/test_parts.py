@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from ni_core import invert
 from ni_core.bundles import EMBEDDED, load_bundle, read_manifest, write_tiny_bundle
 from ni_core.bundles.importer import Sources, import_bundle
 from ni_core.bundles.parts import attach, find_parts
 from ni_core.bundles.verification import check_files
+from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures
 from ni_core.encoders.psp import Psp, PspConfig
 from ni_core.errors import (
     BrokenBundleError,
     GeneratorMismatchError,
     InvalidInputError,
+    InvalidOptionError,
     UnknownModelError,
 )
 from ni_core.training.runs import write_part
@@ -67,6 +70,31 @@ def test_a_part_of_the_same_kind_is_replaced(models: Path, tmp_path: Path) -> No
     weights = load_bundle(models / "cats").encoders["psp"].body.stem.weight  # type: ignore[attr-defined]
     torch.manual_seed(2)
     assert torch.equal(weights, Psp(FITTING).body.stem.weight.half().float())
+
+
+def test_descents_compare_by_a_feature_network_once_the_model_has_one(
+    models: Path, tmp_path: Path
+) -> None:
+    pictures = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    steps = {"steps": 3, "starts": 1}
+    before = invert(load_bundle(models / "cats"), pictures, options=steps).latents[0].tensor
+    with pytest.raises(InvalidOptionError, match="no part features; make it with `ni train contra"):
+        invert(load_bundle(models / "cats"), pictures, options={"features_coefficient": 1})
+    torch.manual_seed(0)
+    config = FeaturesConfig(side=16, widths=(4, 6))
+    weights, name = FrozenFeatures(config).state_dict(), config.network
+    write_part(
+        tmp_path, "features", weights, family=name, config=config, generator=None, training={}
+    )
+    kinds, check = attach("cats", [tmp_path], directory=models)
+    bundle = load_bundle(models / "cats")
+    assert kinds == ["features"] and "features" in bundle.manifest.parts
+    assert check.figures["features_between_samples"] > 0
+    assert bundle.nbytes > load_bundle(models.parent / "source").nbytes
+    after = invert(bundle, pictures, options=steps).latents[0].tensor
+    assert not torch.equal(after, before)
+    without = {**steps, "features_coefficient": 0}
+    assert torch.equal(invert(bundle, pictures, options=without).latents[0].tensor, before)
 
 
 def test_several_parts_are_added_at_once(models: Path, tmp_path: Path) -> None:

@@ -13,7 +13,12 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from ni_core.checkpoints.features import find_stages, load_features
 from ni_core.encoders.foreign_features import Foreign
-from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures, build_features
+from ni_core.encoders.frozen import (
+    FeaturesConfig,
+    FrozenFeatures,
+    build_features,
+    read_features_config,
+)
 from ni_core.errors import BrokenBundleError, CheckpointError, InvalidOptionError
 from ni_core.training.runs import write_part
 
@@ -41,12 +46,33 @@ def test_our_own_gives_maps_and_their_last_mean_as_vector() -> None:
     assert OWN.vector_dim == features.vector(pictures()).shape[1] == 8
 
 
-def test_similarity_is_a_cosine_with_gradients_to_the_pictures() -> None:
+def test_an_embedding_holds_each_map_with_the_same_length_and_gives_gradients_to_pictures() -> None:
     features, given = FrozenFeatures(OWN).freeze(), pictures().requires_grad_()
-    torch.testing.assert_close(features.similarity(given, given), torch.ones(2))
-    features.similarity(given, pictures().flip(0)).sum().backward()
+    embedding = features.embedding(given)
+    assert embedding.shape == (2, 6 * 8 * 8 + 8 * 4 * 4)
+    lengths = [part.square().sum(dim=1) for part in embedding.split([6 * 8 * 8, 8 * 4 * 4], dim=1)]
+    torch.testing.assert_close(torch.stack(lengths), torch.full((2, 2), 0.5))
+    (embedding * torch.arange(embedding.shape[1])).sum().backward()
     assert given.grad is not None and given.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in features.parameters())
+
+
+def test_folded_the_network_gives_the_same_maps() -> None:
+    torch.manual_seed(0)
+    features = FrozenFeatures(OWN)
+    features.maps(pictures())  # moves the statistics of its normalisation
+    features.freeze()
+    expected = features.maps(pictures())
+    for found, wanted in zip(features.fold().maps(pictures()), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in features.modules())
+
+
+def test_a_configuration_of_another_network_is_refused() -> None:
+    with pytest.raises(BrokenBundleError, match="called reader, but its configuration is of cont"):
+        read_features_config("reader", {"network": "contrastive"})
+    with pytest.raises(BrokenBundleError, match="reader cannot be read"):
+        read_features_config("reader", {"depth": 3})
 
 
 def test_what_training_wrote_is_loaded_from_its_folder(tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def test_each_term_can_be_used_alone(bundle: Bundle, pictures: Tensor) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"mse_coefficient": 0, "lpips_coefficient": 0},
+        {"mse_coefficient": 0, "lpips_coefficient": 0, "features_coefficient": 0},
         {"lpips_coefficient": 0, "target_lpips": 0.1},
     ],
 )

@@ -16,8 +16,9 @@ from ni_core.encoders import build_encoder, read_encoder_config
 from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures
 from ni_core.encoders.protocol import fit_rendering
 from ni_core.errors import InvalidOptionError, SpaceNotAvailableError
+from ni_core.objectives import Coefficients
 from ni_core.training import encoders as script
-from ni_core.training.distortion import Coefficients, Distortion
+from ni_core.training.distortion import Distortion
 from ni_core.training.encoder_recipes import KINDS, EncoderRecipe
 from ni_core.training.encoder_run import EncoderRun
 from ni_core.training.own_samples import draw_rows

@@ -69,8 +69,10 @@ def test_called_again_it_ends_with_a_bundle(finished: Path) -> None:
     assert networks.keys() == {"critic", "reader", "trunk-first", "trunk", "judge"}
     assert (networks["judge"]["architecture"], networks["judge"]["seed"]) == ("Judge", 2)
     assert document["figures"].keys() == {*FIGURES, "r2"}
-    assert training["parts"].keys() == set(PARTS) == {*bundle.encoders, "landscape"}
-    assert bundle.landscape is not None
+    assert training["parts"].keys() == {*PARTS, "features"}
+    assert {*bundle.encoders, "landscape"} == set(PARTS)
+    assert bundle.landscape is not None and bundle.features is not None
+    assert bundle.features.config.network == "reader"
     assert document["judge"]["file"] == "judge.safetensors"
 
 

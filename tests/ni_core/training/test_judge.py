@@ -3,11 +3,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ni_core.bundles.parts import find_parts
+from ni_core.checkpoints.features import load_features
 from ni_core.training.features import main
 from ni_core.training.judge import Judge, export_judge, load_judge
 from ni_core.training.picture_set import FreshPictures
 from ni_core.training.regressor import train_regressor
-from ni_core.training.residual_regressor import ResidualRegressor
+from ni_core.training.residual_regressor import ResidualRegressor, load_residual_regressor
 
 
 def test_a_short_training_lowers_the_loss() -> None:
@@ -44,6 +46,19 @@ def test_the_command_trains_a_judge_on_its_own_stream(tmp_path: Path) -> None:
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"judge.safetensors", "judge_half.safetensors", "judge.json"}
     assert load_judge(tmp_path / "judge_half.safetensors", 16).resolution == 16
+
+
+def test_the_reader_is_also_written_as_the_feature_network_of_a_bundle(tmp_path: Path) -> None:
+    arguments = ["--kind", "reader", "--out", str(tmp_path), "--resolution", "16"]
+    sizes = ["--pictures", "64", "--epochs", "1", "--test-pictures", "16"]
+    assert main([*arguments, *sizes]) == 0
+    (part,) = find_parts(tmp_path / "reader")
+    assert (part.kind, part.document["family"]) == ("features", "reader")
+    assert part.document["training"].keys() == {"seed", "pictures", "epochs", "r2"}
+    pictures = FreshPictures(seed=2, resolution=16).take(torch.arange(2), torch.device("cpu"))
+    wanted = load_residual_regressor(tmp_path / "reader.safetensors", 16).taps(pictures)
+    for found, tap in zip(load_features(tmp_path / "reader").maps(pictures), wanted, strict=True):
+        torch.testing.assert_close(found, tap, rtol=2e-2, atol=2e-2)
 
 
 def test_frozen_it_reads_the_same_and_has_no_normalisation_left() -> None:

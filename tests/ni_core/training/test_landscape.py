@@ -13,6 +13,7 @@ from torch import Tensor
 from ni_core.bundles import Bundle
 from ni_core.errors import InvalidOptionError
 from ni_core.landscapes import FAMILY, Landscape, build_landscape
+from ni_core.objectives import Coefficients
 from ni_core.training import landscape as script
 from ni_core.training.curvature import curved_basis
 from ni_core.training.landscape_run import LandscapeRun, Recipe
@@ -128,7 +129,7 @@ def test_a_theta_of_another_shape_is_refused(tiny: Bundle, tmp_path: Path) -> No
 def test_the_first_directions_change_a_picture_most_and_the_scales_level_that(
     tiny: Bundle,
 ) -> None:
-    basis, scale = curved_basis(tiny, 0.1, dimensions=40, probes=64, seed=1)
+    basis, scale = curved_basis(tiny, Coefficients(), dimensions=40, probes=64, seed=1)
     assert basis.shape == (40, 6 * 32)
     assert (scale.diff() >= 0).all()
     rows = tiny.generator.broadcast(tiny.generator.w_avg[None])
