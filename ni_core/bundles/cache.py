@@ -203,6 +203,7 @@ def _summarise(manifest: Manifest) -> dict[str, Any]:
         "num_classes": config.num_classes,
         "spaces": [space for space in SPACES if space in config.spaces],
         "methods": available_methods(manifest.parts),
+        "features": manifest.features is not None,
         "single_pass": single_pass_methods(manifest.encoders),
         "direction_methods": available_direction_methods(manifest),
         "trunk": manifest.trunk.name,

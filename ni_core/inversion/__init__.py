@@ -9,7 +9,7 @@ from ni_core.inversion.methods import (
     available_methods,
     option_schema,
     parse_options,
-    require_passes,
+    require_possible,
     resolve_method,
     single_pass_methods,
 )
@@ -34,7 +34,7 @@ __all__ = [
     "invert",
     "option_schema",
     "parse_options",
-    "require_passes",
+    "require_possible",
     "resolve_method",
     "single_pass_methods",
 ]

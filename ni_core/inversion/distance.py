@@ -47,6 +47,26 @@ class DistanceOptions:
     )
 
 
+def require_features(options: DistanceOptions, available: bool, model: str) -> None:
+    """Check that a model can compare features, if it is asked to.
+
+    Args:
+        options: The coefficients.
+        available: Whether the model has a feature network.
+        model: Its name.
+
+    Raises:
+        InvalidOptionError: It cannot.
+    """
+    if options.features_coefficient and not available:
+        raise InvalidOptionError(
+            f"features_coefficient is {options.features_coefficient:g}, but {model} has no part "
+            f"{FEATURES_PART}; {how_to_get(FEATURES_PART, model)}",
+            option="features_coefficient",
+            value=str(options.features_coefficient),
+        )
+
+
 def coefficients_of(bundle: Bundle, options: DistanceOptions, space: Space) -> Coefficients:
     """What multiplies each term of a descent in this space: the options, or the bundle's defaults.
 
@@ -59,13 +79,7 @@ def coefficients_of(bundle: Bundle, options: DistanceOptions, space: Space) -> C
         lpips = _CALIBRATED_LPIPS[space] if bundle.manifest.trunk.calibrated else _PLAIN_LPIPS
     if features is None:
         features = 0.0 if bundle.features is None else _FEATURES
-    if features and bundle.features is None:
-        raise InvalidOptionError(
-            f"features_coefficient is {features:g}, but {bundle.name} has no part "
-            f"{FEATURES_PART}; {how_to_get(FEATURES_PART, bundle.name)}",
-            option="features_coefficient",
-            value=str(features),
-        )
+    require_features(options, bundle.features is not None, bundle.name)
     if not (options.mse_coefficient or lpips or features):
         raise InvalidOptionError(
             "mse_, features_ and lpips_coefficient are all 0: there is nothing to minimise",

@@ -11,6 +11,7 @@ from ni_core.bundles.bundle import Bundle
 from ni_core.bundles.manifest import ANY_ENCODER, LANDSCAPE_PART, NetworkPart
 from ni_core.errors import InvalidOptionError, UnknownMethodError
 from ni_core.generators import Space, require_space
+from ni_core.inversion.distance import DistanceOptions, require_features
 from ni_core.inversion.encode import EncoderOptions, encode, encoded_space
 from ni_core.inversion.landscape import LandscapeOptions, landscape
 from ni_core.inversion.missing_parts import how_to_get
@@ -103,8 +104,8 @@ def single_pass_methods(encoders: Mapping[str, NetworkPart]) -> list[str]:
     return [kind for kind, part in parts.items() if not part.config.get("refines")]
 
 
-def require_passes(method: str, options: MethodOptions, summary: Mapping[str, Any]) -> None:
-    """Check that a method of one pass is not asked for more.
+def require_possible(method: str, options: MethodOptions, summary: Mapping[str, Any]) -> None:
+    """Check that a model can do what it is asked for: as many passes, and compare features.
 
     Args:
         method: A name in `METHODS`.
@@ -112,8 +113,10 @@ def require_passes(method: str, options: MethodOptions, summary: Mapping[str, An
         summary: Of the bundle, from `ModelCache.summary`.
 
     Raises:
-        InvalidOptionError: It is.
+        InvalidOptionError: It cannot.
     """
+    if isinstance(options, DistanceOptions):
+        require_features(options, summary["features"], summary["name"])
     if method in summary["single_pass"] and options.steps not in (None, 1):
         raise InvalidOptionError(
             f"steps is {options.steps}, but must be 1: {method} of {summary['name']} has a "

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from ni_core.errors import SpaceNotAvailableError
 from ni_core.images import decode_image, encode_image, fit
-from ni_core.inversion import parse_options, require_passes, resolve_method
+from ni_core.inversion import parse_options, require_possible, resolve_method
 from service.answers import problems
 from service.dependencies import Services, ServicesDep
 from service.invert_body import REQUEST_BODY
@@ -97,7 +97,7 @@ def _enqueue(services: Services, upload: Upload) -> JobRecord:
     summary = services.models.summary(name)
     method = resolve_method(fields.pop("method", "auto"), summary)
     options = parse_options(method, fields)
-    require_passes(method, options, summary)
+    require_possible(method, options, summary)
     if options.space is not None:
         _require_space(options.space, summary["spaces"], name)
     files = [_normalised(services, data, summary["resolution"]) for data in upload.files]

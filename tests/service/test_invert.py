@@ -114,6 +114,7 @@ def test_a_bad_picture_is_refused_and_no_worker_sees_it(
         ({"budget_seconds": "nan"}, "invalid-option", ("budget_seconds", "nan")),
         ({"target_lpips": "-1"}, "invalid-option", ("target_lpips", "-1")),
         ({"seed": "-4"}, "invalid-option", ("seed", "-4")),
+        ({"features_coefficient": "1"}, "invalid-option", ("1", "tiny", "ni train contrastive")),
         ({"colour": "red"}, "invalid-option", ("colour", "steps")),
     ],
 )
