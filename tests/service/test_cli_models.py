@@ -62,7 +62,7 @@ def test_a_model_is_imported_listed_shown_verified_and_removed(
 def test_the_embedded_model_can_be_verified(capsys: Capture) -> None:
     assert main(["models", "verify", "portraits"]) == 0
     printed = capsys.readouterr()
-    assert "8 of 8 files" in printed.out and "warning" not in printed.err
+    assert "9 of 9 files" in printed.out and "warning" not in printed.err
 
 
 def test_a_folder_that_is_no_model_is_named_beside_the_list(models: Path, capsys: Capture) -> None:
