@@ -82,16 +82,12 @@ def load(manifest: Manifest, device: str | torch.device = "cpu") -> Bundle:
         kind: cast(Encoder, _load_network(manifest, part, _encoder, device))
         for kind, part in manifest.encoders.items()
     }
-    landscape = None
-    if manifest.landscape is not None:
-        landscape = cast(
-            Landscape, _load_network(manifest, manifest.landscape, build_landscape, device)
-        )
-    features = None
-    if manifest.features is not None:
-        features = cast(
-            FrozenFeatures, _load_network(manifest, manifest.features, _features, device)
-        )
+    landscape = cast(
+        Landscape | None, _load_optional(manifest, manifest.landscape, build_landscape, device)
+    )
+    features = cast(
+        FrozenFeatures | None, _load_optional(manifest, manifest.features, _features, device)
+    )
     parts = (generator, perceptual, *encoders.values(), landscape, features)
     nbytes = sum(_nbytes(cast(torch.nn.Module, part)) for part in parts if part is not None)
     return Bundle(
@@ -146,6 +142,16 @@ def _load_network(
     except BrokenBundleError as error:
         raise BrokenBundleError(f"{part.file} of bundle {manifest.name}: {error}") from error
     return cast(torch.nn.Module, network).to(device)
+
+
+def _load_optional(
+    manifest: Manifest,
+    part: NetworkPart | None,
+    build: Callable[[str, Mapping[str, Any], Mapping[str, Tensor]], object],
+    device: str | torch.device,
+) -> object:
+    """Like `_load_network`; None for a part that the bundle has not."""
+    return None if part is None else _load_network(manifest, part, build, device)
 
 
 def _generator(family: str, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Generator:

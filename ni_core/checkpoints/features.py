@@ -11,15 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ni_core.bundles.manifest import FEATURES_PART
 from ni_core.checkpoints.document import open_document
 from ni_core.checkpoints.state_dicts import find_state_dict
 from ni_core.encoders.foreign_features import architecture
 from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures, build_features
 from ni_core.errors import CheckpointError, InvalidOptionError
 from ni_core.generators.unfilled import fields_of
-
-KIND = "features"
-"""Name of our own part."""
 
 NORMALISATIONS = {
     "open_clip": ((0.4814547, 0.4578275, 0.4082107), (0.2686295, 0.2613026, 0.2757771)),
@@ -71,7 +69,7 @@ def load_features(
 
 
 def _own(path: Path) -> FrozenFeatures:
-    file = path / f"{KIND}.safetensors" if path.is_dir() else path
+    file = path / f"{FEATURES_PART}.safetensors" if path.is_dir() else path
     try:
         document = json.loads(file.with_suffix(".json").read_text())
         config = FeaturesConfig(**fields_of(document["config"]))

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ni_core.bundles.manifest import FEATURES_PART
 from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures
 from ni_core.encoders.protocol import fit_input
 from ni_core.images import grid
@@ -71,7 +72,7 @@ class ContrastiveRecipe:
 class ContrastiveRun:
     """A training of a feature network; a `Run`."""
 
-    kind = "features"
+    kind = FEATURES_PART
 
     def __init__(
         self, recipe: ContrastiveRecipe, stream: PictureStream, device: torch.device
