@@ -226,6 +226,8 @@ def _parser() -> argparse.ArgumentParser:
         "--reconstruct-from", type=int, help="pictures until it learns to reconstruct real ones"
     )
     changes.add_argument("--reconstruction-coefficient", type=float)
+    changes.add_argument("--descents", type=int, help="towards real pictures, at once")
+    changes.add_argument("--descent-steps", type=int)
     changes.add_argument("--seed", type=int)
     parser.add_argument(
         "--resume",

@@ -75,7 +75,7 @@ class Recipe:
     seed: int = 1
     dimensions: int = 640
     hidden: int = 704
-    descent_rate: float = 0.5
+    descent_rate: float = 0.65
     slots: int = 256
     batch: int = 16
     single: float = 0.6

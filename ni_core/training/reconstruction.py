@@ -106,10 +106,14 @@ class Descents:
         return {name: getattr(self, name) for name in names}
 
     def resume(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave; without tensors every descent begins anew."""
+        """Go on from what `tensors` gave; without tensors every descent begins anew.
+
+        A run with fewer descents goes on with the first ones; one with more begins the others.
+        """
         for name, tensor in self.tensors().items():
             if tensors:
-                tensor.copy_(tensors[name])
+                kept = tensors[name][: len(tensor)]
+                tensor[: len(kept)] = kept
 
 
 class Reconstruction:

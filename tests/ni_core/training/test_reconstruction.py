@@ -83,3 +83,21 @@ def test_a_descent_that_is_over_gives_its_place_to_another_picture_at_the_mean(
     assert not (descents.numbers == first).any()
     assert torch.equal(descents.codes, descents.mean.expand_as(descents.codes))
     assert not descents.first.any() and not descents.done.any()
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_run_with_another_number_of_descents_goes_on_with_those_there_are(
+    generator: StyleGAN2, slots: int
+) -> None:
+    rows = (generator.num_layers, generator.w_dim)
+    random = torch.Generator().manual_seed(0)
+    earlier = Descents(RECIPE, rows, CPU)
+    earlier.measure_spread(generator, random)
+    earlier.move(earlier.pick(2, 1000, random), torch.ones_like(earlier.codes))
+    resumed = Descents(replace(RECIPE, descents=slots, descent_steps=40), rows, CPU)
+    resumed.resume(earlier.tensors())
+    there = min(slots, 2)
+    for name in ("codes", "first", "second", "numbers", "done"):
+        assert torch.equal(getattr(resumed, name)[:there], getattr(earlier, name)[:there])
+    assert resumed.done.tolist() == [1, 1, 40][:slots]
+    assert torch.equal(resumed.basis, earlier.basis)
