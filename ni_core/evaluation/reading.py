@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ni_core.bundles.bundle import Bundle
 from ni_core.errors import BrokenBundleError
-from ni_core.training.judge import Judge, load_judge
+from ni_core.training.judge import Judge
 from ni_core.training.picture_set import TEST_START
 from ni_core.training.portraits import FACTOR_NAMES, render, sample_factors
 from ni_core.training.regressor import standards
@@ -36,7 +36,7 @@ def open_judge(bundle: Bundle, file: Path | None = None) -> Judge:
             value=bundle.name,
         )
     path = file or bundle.manifest.path(part.file if part else "")
-    judge = load_judge(path, bundle.generator.resolution)
+    judge = Judge.load(path, bundle.generator.resolution)
     judge.to(bundle.device)
     return judge
 

@@ -27,7 +27,7 @@ from ni_core.training.hardware import Hardware, hardware
 from ni_core.training.picture_set import open_pictures
 from ni_core.training.recipes import SETTINGS, Recipe
 from ni_core.training.regressor import load_regressor
-from ni_core.training.residual_regressor import load_residual_regressor
+from ni_core.training.residual_regressor import ResidualRegressor
 from ni_core.training.snapshots import list_snapshots
 
 LOG_PICTURES = 1_000
@@ -179,7 +179,7 @@ def open_guides(options: argparse.Namespace, recipe: Recipe, resolution: int) ->
         perceptual = _open_trunk(options.trunk, recipe.reconstruct_from)
     return Guides(
         regressor=load_regressor(options.critic, resolution),
-        fine=load_residual_regressor(reader, resolution) if reader else None,
+        fine=ResidualRegressor.load(reader, resolution) if reader else None,
         perceptual=perceptual,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ni_core.training.residual_regressor import ResidualRegressor
@@ -43,10 +43,3 @@ def export_judge(network: Judge, path: Path) -> None:
         for name, value in network.state_dict().items()
     }
     save_file(weights, path)
-
-
-def load_judge(path: Path, resolution: int = 64) -> Judge:
-    """Read a judge of either precision, frozen, in single precision."""
-    network = Judge(resolution)
-    network.load_state_dict(load_file(path))
-    return network.freeze()

@@ -55,12 +55,17 @@ class ResidualRegressor(ResidualTrunk):
         self.fold()
         return self
 
+    @classmethod
+    def load(cls, path: Path, resolution: int = 64) -> Self:
+        """Read weights of either precision; frozen, in single precision.
 
-def load_residual_regressor(path: Path, resolution: int = 64) -> ResidualRegressor:
-    """Read a `ResidualRegressor`, frozen."""
-    network = ResidualRegressor(resolution)
-    network.load_state_dict(load_file(path))
-    return network.freeze()
+        Args:
+            path: A safetensors file of its `state_dict`.
+            resolution: Side of the pictures in pixels.
+        """
+        network = cls(resolution)
+        network.load_state_dict(load_file(path))
+        return network.freeze()
 
 
 def export_reader(network: ResidualRegressor, folder: Path, *, training: Mapping[str, Any]) -> None:

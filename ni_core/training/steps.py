@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 
 PORTRAITS = ("training/portraits/*.py", "training/picture_set.py")
 NETWORKS = (
+    "encoders/frozen.py",
+    "encoders/residual.py",
     "training/features.py",
     "training/*regressor.py",
     "training/judge.py",
     "training/portraits/*.py",
 )
 GENERATOR = (
+    "encoders/residual.py",
     "generators/modulated.py",
     "generators/mapping.py",
     "generators/stylegan2*.py",

@@ -6,10 +6,10 @@ from torch import nn
 from ni_core.bundles.parts import find_parts
 from ni_core.checkpoints.features import load_features
 from ni_core.training.features import main
-from ni_core.training.judge import Judge, export_judge, load_judge
+from ni_core.training.judge import Judge, export_judge
 from ni_core.training.picture_set import FreshPictures
 from ni_core.training.regressor import train_regressor
-from ni_core.training.residual_regressor import ResidualRegressor, load_residual_regressor
+from ni_core.training.residual_regressor import ResidualRegressor
 
 
 def test_a_short_training_lowers_the_loss() -> None:
@@ -34,7 +34,7 @@ def test_half_precision_keeps_what_the_judge_reads(tmp_path: Path) -> None:
     network = Judge(32).eval()
     export_judge(network, tmp_path / "judge.safetensors")
     pictures = torch.randn(3, 3, 32, 32)
-    loaded = load_judge(tmp_path / "judge.safetensors", 32)
+    loaded = Judge.load(tmp_path / "judge.safetensors", 32)
     torch.testing.assert_close(loaded(pictures), network(pictures), atol=5e-3, rtol=5e-3)
     assert loaded.extract(pictures).shape == (3, 320)
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -45,7 +45,7 @@ def test_the_command_trains_a_judge_on_its_own_stream(tmp_path: Path) -> None:
     assert main([*arguments, "--pictures", "64", "--epochs", "1"]) == 0
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"judge.safetensors", "judge_half.safetensors", "judge.json"}
-    assert load_judge(tmp_path / "judge_half.safetensors", 16).resolution == 16
+    assert Judge.load(tmp_path / "judge_half.safetensors", 16).resolution == 16
 
 
 def test_the_reader_is_also_written_as_the_feature_network_of_a_bundle(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_reader_is_also_written_as_the_feature_network_of_a_bundle(tmp_path:
     assert (part.kind, part.document["family"]) == ("features", "reader")
     assert part.document["training"].keys() == {"seed", "pictures", "epochs", "r2"}
     pictures = FreshPictures(seed=2, resolution=16).take(torch.arange(2), torch.device("cpu"))
-    wanted = load_residual_regressor(tmp_path / "reader.safetensors", 16).taps(pictures)
+    wanted = ResidualRegressor.load(tmp_path / "reader.safetensors", 16).taps(pictures)
     for found, tap in zip(load_features(tmp_path / "reader").maps(pictures), wanted, strict=True):
         torch.testing.assert_close(found, tap, rtol=2e-2, atol=2e-2)
 
