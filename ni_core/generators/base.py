@@ -55,6 +55,8 @@ class GeneratorNetwork(nn.Module):
         fingerprint: Names these weights; set by whoever loads them.
     """
 
+    normalises_z: bool = False
+
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.fingerprint = ""

@@ -112,6 +112,7 @@ class PGGAN(ZOnlyNetwork):
     """
 
     family = "pggan"
+    normalises_z = True
 
     def __init__(self, config: PGGANConfig) -> None:
         super().__init__(config)

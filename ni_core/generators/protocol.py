@@ -38,6 +38,8 @@ class Generator(Protocol):
         num_layers: Rows of W+.
         num_classes: Classes of a conditional generator; 0 for others.
         prior: Law of every number of z.
+        normalises_z: Whether z is brought to one length first: only its direction counts, and 0
+            is no point of Z.
         spaces: Latent spaces it has.
         noise_shapes: Sides of the noise maps `synthesize` takes.
     """
@@ -50,6 +52,7 @@ class Generator(Protocol):
     num_layers: int
     num_classes: int
     prior: Prior
+    normalises_z: bool
     spaces: frozenset[Space]
     noise_shapes: tuple[tuple[int, int], ...]
 

@@ -141,6 +141,7 @@ class StyleGAN1(GeneratorNetwork):
     """
 
     family = "stylegan1"
+    normalises_z = True
     w_avg: Tensor
 
     def __init__(self, config: StyleGAN1Config) -> None:

@@ -45,6 +45,7 @@ class StyleGAN2(GeneratorNetwork):
     """
 
     family = "stylegan2"
+    normalises_z = True
     w_avg: Tensor
 
     def __init__(self, config: StyleGAN2Config) -> None:

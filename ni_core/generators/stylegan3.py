@@ -33,6 +33,7 @@ class StyleGAN3(GeneratorNetwork):
     """
 
     family = "stylegan3"
+    normalises_z = True
     w_avg: Tensor
 
     def __init__(self, config: StyleGAN3Config) -> None:

@@ -21,8 +21,12 @@ from ni_core.inversion.options import DescentOptions
 from ni_core.inversion.report import Found, OnStep, StepReport, Stopped
 from ni_core.objectives import Objective, noise_regularity
 
-_LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.2}
+_LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.3}
 """Learning rates by space, where none is given."""
+
+_BETAS = 0.9, 0.9
+"""Of Adam. Nothing is drawn at random, so a gradient's size of ten steps ago says less about the
+next step than the present one does: the default of 0.999 ended 6 % higher at any rate."""
 
 _TRIAL_PART = 0.1
 """Part of the run in which all starting points of an image are tried."""
@@ -275,7 +279,7 @@ class _Stall:
 
 
 _OPTIMIZERS: dict[str, Callable[[list[Tensor]], torch.optim.Optimizer]] = {
-    "adam": lambda parameters: torch.optim.Adam(parameters, fused=True),
+    "adam": lambda parameters: torch.optim.Adam(parameters, betas=_BETAS, fused=True),
     "sgd": lambda parameters: torch.optim.SGD(parameters, fused=True),
 }
 

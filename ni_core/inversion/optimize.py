@@ -32,7 +32,8 @@ class OptimizeOptions(DistanceOptions, DescentOptions):
 
     start: str = option(
         "mean",
-        "First starting point: the mean of all latents, or what a part of the model finds.",
+        "First starting point: the mean of all latents (in z a random one, where only its "
+        "direction counts), or what a part of the model finds.",
         type=str,
         choices=(MEAN_START, *ENCODER_PARTS, LANDSCAPE_PART),
     )

@@ -28,7 +28,8 @@ def mean_starts(bundle: Bundle, images: Tensor, space: Space, count: int, seed: 
         bundle: Whose latents they are.
         images: The targets, `[n, 3, r, r]`.
         space: The space they are in.
-        count: Points of each image: the mean of the space, then random ones.
+        count: Points of each image: the mean of the space, then random ones. A Z of directions
+            has no mean, so all of its points are random.
         seed: Of the random ones.
 
     Returns:
@@ -72,7 +73,8 @@ def found_start(bundle: Bundle, images: Tensor, space: Space, part: str) -> Tens
 def _points(generator: Generator, space: Space, count: int, seed: int) -> Tensor:
     z = sample_z(generator, count, seed=seed).to(generator.device)
     if space == "z":
-        z[0] = 0
+        if not generator.normalises_z:
+            z[0] = 0
         return _START_SPREAD * z
     w = generator.w_avg.lerp(generator.map(z, spread_labels(generator, count)), _START_PSI)
     w[0] = generator.w_avg

@@ -40,6 +40,13 @@ def test_a_picture_of_the_generator_comes_closer(
         assert after["lpips"] < before["lpips"]
 
 
+@pytest.mark.parametrize("space", SPACES)
+def test_one_start_suffices_in_any_space(bundle: Bundle, pictures: Tensor, space: str) -> None:
+    result = invert(bundle, pictures, options={"steps": 30, "space": space, "starts": 1})
+    for history in result.history:
+        assert min(history) < 0.5 * history[0]
+
+
 @pytest.mark.parametrize(("method", "space"), CASES)
 def test_the_result_is_what_its_latents_give(
     bundle: Bundle, pictures: Tensor, method: str, space: str
