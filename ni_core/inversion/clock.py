@@ -23,11 +23,14 @@ class Clock:
         self.done = first_step
         self._options = options
         self._first_step = first_step
+        self._fresh_at = first_step if options.optimizer == "adam" else 0
         self._began = time.monotonic()
 
     def ramp(self, step: int) -> float:
         """Factor of the learning rate: linear up, level, cosine down.
 
+        Adam rises anew in a run that goes on with another's latents: it knows no gradient then,
+        and its first step is as long as the rate says, however near the target is.
         Under a time budget the place in the run is the used part of the budget if that is more,
         so the rate has come down when the time is up.
         """
@@ -37,7 +40,7 @@ class Clock:
         if self._options.budget_seconds:
             place = max(place, min(1.0, self._elapsed() / self._options.budget_seconds))
         down = min(1.0, (1 - place) / _RAMP_DOWN)
-        up = min(1.0, step / (_RAMP_UP * self.steps))
+        up = min(1.0, (step - self._fresh_at) / (_RAMP_UP * self.steps))
         return up * (0.5 - 0.5 * math.cos(math.pi * down))
 
     def apart(self, step: int, shared_steps: int) -> float:

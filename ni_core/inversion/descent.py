@@ -24,7 +24,7 @@ from ni_core.objectives import Objective, noise_regularity
 _LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.3}
 """Learning rates by space, where none is given."""
 
-_BETAS = 0.9, 0.9
+ADAM_BETAS = 0.9, 0.9
 """Of Adam. Nothing is drawn at random, so a gradient's size of ten steps ago says less about the
 next step than the present one does: the default of 0.999 ended 6 % higher at any rate."""
 
@@ -279,7 +279,7 @@ class _Stall:
 
 
 _OPTIMIZERS: dict[str, Callable[[list[Tensor]], torch.optim.Optimizer]] = {
-    "adam": lambda parameters: torch.optim.Adam(parameters, betas=_BETAS, fused=True),
+    "adam": lambda parameters: torch.optim.Adam(parameters, betas=ADAM_BETAS, fused=True),
     "sgd": lambda parameters: torch.optim.SGD(parameters, fused=True),
 }
 
