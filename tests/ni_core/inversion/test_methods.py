@@ -205,6 +205,16 @@ def test_a_resumed_run_goes_on_from_the_saved_latents(bundle: Bundle, pictures: 
         assert min(resumed.history[index]) < whole.history[index][20]
 
 
+def test_a_run_that_is_resumed_late_still_comes_nearer(bundle: Bundle, pictures: Tensor) -> None:
+    reports: list[StepReport] = []
+    options = {"steps": 60, "starts": 1}
+    invert(bundle, pictures, options=options, on_step=reports.append)
+    latents = reports[39].latents
+    resumed = invert(bundle, pictures, options=options, start=latents, first_step=40)
+    for history in resumed.history:
+        assert min(history) < 0.8 * history[0]
+
+
 def test_plain_gradient_descent_is_resumed_exactly(bundle: Bundle, pictures: Tensor) -> None:
     reports: list[StepReport] = []
     options = {"steps": 12, "optimizer": "sgd"}
