@@ -21,7 +21,7 @@ from ni_core.inversion.options import DescentOptions
 from ni_core.inversion.report import Found, OnStep, StepReport, Stopped
 from ni_core.objectives import Objective, noise_regularity
 
-_LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.3}
+_LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.2}
 """Learning rates by space, where none is given."""
 
 ADAM_BETAS = 0.9, 0.9

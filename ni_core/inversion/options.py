@@ -105,7 +105,7 @@ class DescentOptions(StopOptions):
     )
     learning_rate: float | None = option(
         None,
-        "Learning rate; by default 0.1 in z, 0.2 in w and 0.3 in w+, "
+        "Learning rate; by default 0.1 in z, and 0.2 in w and w+, "
         "where the unit is the spread of mapped latents.",
         minimum=1e-6,
         maximum=1000,

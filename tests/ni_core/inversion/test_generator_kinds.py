@@ -123,7 +123,7 @@ def test_samples_are_those_of_every_class_in_turn(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize(
     ("calibrated", "space", "coefficient", "rate"),
-    [(False, "w+", 0.1, 0.3), (False, "z", 0.1, 0.1), (True, "w", 1.0, 0.2), (True, "z", 0.3, 0.1)],
+    [(False, "w+", 0.1, 0.2), (False, "z", 0.1, 0.1), (True, "w", 1.0, 0.2), (True, "z", 0.3, 0.1)],
 )
 def test_defaults_are_those_of_space_and_trunk(
     bundle: Bundle, pictures: Tensor, calibrated: bool, space: str, coefficient: float, rate: float
