@@ -22,9 +22,9 @@ TRIALS = (
     ((0.9, 0.95), 0.3),
     ((0.8, 0.9), 0.3),
     ((0.95, 0.95), 0.3),
-    ((0.9, 0.9), 0.2),
     ((0.9, 0.9), 0.4),
     ((0.9, 0.9), 0.3),
+    ((0.9, 0.9), 0.2),
 )
 """Betas and learning rates: the default until they were compared first, today's last."""
 
