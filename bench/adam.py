@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ni_core.bundles import Bundle, load_bundle
+from ni_core.evaluation.inversion_report import invert_all
 from ni_core.evaluation.reading import render_all, unseen_factors
-from ni_core.inversion import descent, invert
+from ni_core.inversion import descent
 
 TRIALS = (
     ((0.9, 0.999), 0.2),
@@ -56,7 +57,7 @@ def measure(
     """Means of the lowest loss, PSNR and LPIPS."""
     descent.ADAM_BETAS = betas
     options = {"space": "w+", "starts": 1, "steps": steps, "learning_rate": rate}
-    results = [invert(bundle, part, options=options) for part in renders.split(8)]
+    results = invert_all(bundle, renders, options)
     metrics = [one for result in results for one in result.metrics]
     return (
         fmean(min(history) for result in results for history in result.history),

@@ -26,7 +26,8 @@ _LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.2}
 
 ADAM_BETAS = 0.9, 0.9
 """Of Adam. Nothing is drawn at random, so a gradient's size of ten steps ago says less about the
-next step than the present one does. With 0.999 descents ended 9 % higher; see `bench/adam.py`."""
+next step than the present one does. With 0.999 LPIPS ended 7 % higher at the same rate; see
+`docs/decisions.md`."""
 
 _TRIAL_PART = 0.1
 """Part of the run in which all starting points of an image are tried."""
