@@ -76,7 +76,8 @@ def factor_error(
 
     Returns:
         `renders` and `reconstructions`, the root mean squared error against the truth in standard
-        deviations of a factor; `ratio` of the two; and the error of every factor for both.
+        deviations of a factor; `ratio` of the two and its `standard_error` by the choice of
+        pictures, None for a single one; and the error of every factor for both.
     """
     counted = well_read(scores)
     squares = {
@@ -87,9 +88,22 @@ def factor_error(
     return {
         **{name: round(value, 4) for name, value in means.items()},
         "ratio": round(means["reconstructions"] / means["renders"], 3),
+        "standard_error": _ratio_error(
+            squares["reconstructions"][:, counted].mean(dim=1),
+            squares["renders"][:, counted].mean(dim=1),
+        ),
         "factors": int(counted.sum()),
         "by_factor": {name: by_factor(sq.mean(dim=0).sqrt()) for name, sq in squares.items()},
     }
+
+
+def _ratio_error(squares: Tensor, others: Tensor) -> float | None:
+    """Standard error of the root of the ratio of two means over pictures, by the jackknife."""
+    n = len(squares)
+    if n < 2:
+        return None
+    without_one = ((squares.sum() - squares) / (others.sum() - others)).sqrt()
+    return round(float(without_one.std(correction=0)) * math.sqrt(n - 1), 3)
 
 
 def report(

@@ -7,12 +7,8 @@ import time
 
 from ni_core.inversion.options import DescentOptions
 
-_RAMP_UP = 0.05
-_RAMP_DOWN = 0.25
-"""Parts of the run in which the learning rate rises and falls, as in StyleGAN2's projection."""
-
-_APART_RATE = 0.5
-"""Factor of the learning rate where rows of W+ move apart: all of them act on one picture."""
+_FALL = 0.25
+"""Part of the run in which the learning rate falls, as in StyleGAN2's projection."""
 
 
 class Clock:
@@ -23,14 +19,11 @@ class Clock:
         self.done = first_step
         self._options = options
         self._first_step = first_step
-        self._fresh_at = first_step if options.optimizer == "adam" else 0
         self._began = time.monotonic()
 
-    def ramp(self, step: int) -> float:
-        """Factor of the learning rate: linear up, level, cosine down.
+    def fall(self, step: int) -> float:
+        """Factor of the learning rate: level, then down by a cosine.
 
-        Adam rises anew in a run that goes on with another's latents: it knows no gradient then,
-        and its first step is as long as the rate says, however near the target is.
         Under a time budget the place in the run is the used part of the budget if that is more,
         so the rate has come down when the time is up.
         """
@@ -39,15 +32,8 @@ class Clock:
         place = (step - 1) / self.steps
         if self._options.budget_seconds:
             place = max(place, min(1.0, self._elapsed() / self._options.budget_seconds))
-        down = min(1.0, (1 - place) / _RAMP_DOWN)
-        up = min(1.0, (step - self._fresh_at) / (_RAMP_UP * self.steps))
-        return up * (0.5 - 0.5 * math.cos(math.pi * down))
-
-    def apart(self, step: int, shared_steps: int) -> float:
-        """Factor of the learning rate once the rows of W+ move apart; it rises from 0 anew."""
-        if step <= shared_steps:
-            return 1.0
-        return _APART_RATE * min(1.0, (step - shared_steps) / (_RAMP_UP * self.steps))
+        down = min(1.0, (1 - place) / _FALL)
+        return 0.5 - 0.5 * math.cos(math.pi * down)
 
     def is_up(self) -> bool:
         """Whether one more step would exceed the budget."""

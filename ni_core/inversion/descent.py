@@ -19,6 +19,7 @@ from ni_core.inversion.clock import Clock
 from ni_core.inversion.coordinates import Coordinates
 from ni_core.inversion.options import DescentOptions
 from ni_core.inversion.report import Found, OnStep, StepReport, Stopped
+from ni_core.inversion.soap import Soap
 from ni_core.objectives import Objective, noise_regularity
 
 _LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.2}
@@ -29,8 +30,19 @@ ADAM_BETAS = 0.9, 0.9
 next step than the present one does. With 0.999 LPIPS ended 7 % higher at the same rate; see
 `docs/decisions.md`."""
 
+_ROWS_PRIOR = 0.004
+"""Coefficient of the prior where rows of W+ are moved and none is given, else 0: W+ holds far more
+than mapped latents, and a descent finds what fits there but cannot be edited."""
+
 _TRIAL_PART = 0.1
 """Part of the run in which all starting points of an image are tried."""
+
+_WARM_UP = 0.05
+"""Part of the run in which the rate rises once an optimiser begins: it knows no gradient then, and
+its first step is as long as the rate says, however near the target is."""
+
+_RESUMED_WARM_UP = 10
+"""At least so many steps does the rate rise in a run that goes on with another's latents."""
 
 _PROGRESS = 1e-3
 """A loss must fall by this part to count as progress against `patience`."""
@@ -81,7 +93,7 @@ def descend(
     Raises:
         InversionDivergedError: A loss or gradient is not finite.
     """
-    descent = _Descent.of(problem, start, options, starts)
+    descent = _Descent.of(problem, start, options, starts, first_step)
     clock = Clock(options, first_step)
     trial_steps = max(1, round(options.steps * _TRIAL_PART))
     stopped: Stopped = "steps"
@@ -89,9 +101,7 @@ def descend(
     if options.learning_rate is not None:
         highest_rate = options.learning_rate
     for step in range(first_step + 1, options.steps + 1):
-        rate = highest_rate * problem.coordinates.rate(step)
-        rate *= clock.ramp(step) * clock.apart(step, descent.shared_steps)
-        descent.step(step, rate)
+        descent.step(step, highest_rate * problem.coordinates.rate(step) * clock.fall(step))
         clock.done = step
         if on_step is not None:
             on_step(descent.report(clock))
@@ -102,8 +112,8 @@ def descend(
             stopped = "budget"
             break
         if descent.starts > 1 and step >= first_step + trial_steps:
-            descent = descent.narrowed()
-    descent = descent.narrowed()
+            descent = descent.narrowed(step)
+    descent = descent.narrowed(clock.done)
     latents = problem.coordinates.to_latents(descent.best[0])
     return Found(latents, descent.history, clock.done, stopped)
 
@@ -121,6 +131,7 @@ class _Descent:
         options: DescentOptions,
         starts: int,
         history: list[list[float]],
+        done: int,
     ) -> None:
         self.starts = starts
         self.history = history
@@ -132,55 +143,82 @@ class _Descent:
         self._objective = problem.objective.repeated(starts)
         self._options = options
         self._parameters = [parameter.clone().requires_grad_() for parameter in self.best]
-        self._optimizer = _OPTIMIZERS[options.optimizer](self._parameters)
         self._stalls = [_Stall() for _ in history]
         self._losses = [math.inf for _ in history]
         shared_part = options.shared_part if problem.moves_rows else 1.0
         self.shared_steps = round(shared_part * options.steps)
+        self._begin(done)
         self._best_rows = _best_rows(self.best_losses, starts)
 
     @classmethod
-    def of(cls, problem: Problem, start: Tensor, options: DescentOptions, starts: int) -> _Descent:
-        """Begin from latents `[n * starts, ...]`."""
+    def of(
+        cls, problem: Problem, start: Tensor, options: DescentOptions, starts: int, done: int
+    ) -> _Descent:
+        """Begin from latents `[n * starts, ...]`, after so many steps."""
         v = problem.coordinates.from_latents(start)
         parameters = [v, *_noise_maps(problem.generator, options, len(start))]
-        return cls(problem, parameters, options, starts, [[] for _ in range(len(start) // starts)])
+        history: list[list[float]] = [[] for _ in range(len(start) // starts)]
+        descent = cls(problem, parameters, options, starts, history, done)
+        if descent._cold_at:
+            descent._warm_up_steps = max(descent._warm_up_steps, _RESUMED_WARM_UP)
+        return descent
 
-    def narrowed(self) -> _Descent:
-        """Go on from the best of each image; what the last update gave is measured first."""
+    def narrowed(self, done: int) -> _Descent:
+        """Go on from the best of each image after so many steps; the last update is measured."""
         with torch.no_grad():
             self._remember(*self._measure())
         if self.starts == 1:
             return self
         rows = _best_rows(self.best_losses, self.starts)
         parameters = [best[rows] for best in self.best]
-        narrow = _Descent(self._problem, parameters, self._options, 1, self.history)
+        narrow = _Descent(self._problem, parameters, self._options, 1, self.history, done)
         narrow.best_losses = self.best_losses[rows]
         return narrow
 
     def step(self, step: int, learning_rate: float) -> None:
         """Measure, then update the latents of the running images."""
         losses, lpips = self._measure()
-        regularised = losses
-        if len(self._parameters) > 1:
-            irregularity = noise_regularity(self._parameters[1:])
-            regularised = losses + self._options.noise_coefficient * irregularity
-        gradients = torch.autograd.grad(regularised.sum(), self._parameters)
+        gradients = torch.autograd.grad(self._regularised(losses).sum(), self._parameters)
         if self._problem.moves_rows:
             gradients = self._share(gradients, step)
         losses = losses.detach()
         self._best_rows = _best_rows(losses, self.starts)
         self._remember(losses, lpips)
         self._stop_images(self._read(step, losses, lpips, gradients))
-        self._update(gradients, learning_rate)
+        self._update(gradients, learning_rate * self._warm_up(step))
+
+    def _regularised(self, losses: Tensor) -> Tensor:
+        v, *noise = self._parameters
+        prior = self._options.prior_coefficient
+        if prior is None:
+            prior = _ROWS_PRIOR if self._problem.moves_rows else 0.0
+        if prior:
+            losses = losses + prior * v.square().flatten(1).mean(dim=1)
+        if noise:
+            losses = losses + self._options.noise_coefficient * noise_regularity(noise)
+        return losses
+
+    def _begin(self, done: int) -> None:
+        """Begin with a new optimiser after so many steps; while a latent is one row, not SOAP."""
+        one_row = not self._problem.moves_rows or done < self.shared_steps
+        name = "adam" if one_row and self._options.optimizer == "soap" else self._options.optimizer
+        self._optimizer = _OPTIMIZERS[name](self._parameters)
+        self._cold_at = 0 if name == "sgd" else done  # it learns nothing that could be lost
+        self._warm_up_steps = _WARM_UP * self._options.steps
+
+    def _warm_up(self, step: int) -> float:
+        """Factor of the learning rate at a step."""
+        if not self._options.ramp:
+            return 1.0
+        return min(1.0, (step - self._cold_at) / self._warm_up_steps)
 
     def _share(self, gradients: tuple[Tensor, ...], step: int) -> tuple[Tensor, ...]:
         """In the shared part of the run give all rows of W+ the same gradient."""
         rows, *others = gradients
         if step <= self.shared_steps:
             rows = rows.mean(dim=1, keepdim=True).expand_as(rows)
-        elif step == self.shared_steps + 1:
-            self._optimizer = _OPTIMIZERS[self._options.optimizer](self._parameters)
+        elif step == self.shared_steps + 1 and self._cold_at < self.shared_steps:
+            self._begin(self.shared_steps)
         return (rows, *others)
 
     def report(self, clock: Clock) -> StepReport:
@@ -280,6 +318,7 @@ class _Stall:
 
 
 _OPTIMIZERS: dict[str, Callable[[list[Tensor]], torch.optim.Optimizer]] = {
+    "soap": Soap,
     "adam": lambda parameters: torch.optim.Adam(parameters, betas=ADAM_BETAS, fused=True),
     "sgd": lambda parameters: torch.optim.SGD(parameters, fused=True),
 }

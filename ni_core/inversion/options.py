@@ -101,7 +101,11 @@ class DescentOptions(StopOptions):
         maximum=5000,
     )
     optimizer: str = option(
-        "adam", "Adam, or plain gradient descent.", type=str, choices=("adam", "sgd")
+        "soap",
+        "SOAP, which is Adam in a basis of each image's own gradients; Adam; or plain gradient "
+        "descent.",
+        type=str,
+        choices=("soap", "adam", "sgd"),
     )
     learning_rate: float | None = option(
         None,
@@ -112,14 +116,23 @@ class DescentOptions(StopOptions):
     )
     ramp: bool = option(
         True,
-        "Raise the learning rate over the first 5 % of the run, lower it over the last 25 %.",
+        "Raise the learning rate over 5 % of the run, at its beginning and where rows of w+ part; "
+        "lower it over the last 25 %.",
         type=bool,
     )
     shared_part: float = option(
-        0.25,
+        0.1,
         "Part of the run in which the rows of w+ move as one w, before each goes its own way.",
         minimum=0,
         maximum=1,
+    )
+    prior_coefficient: float | None = option(
+        None,
+        "Multiplies the mean square of the latent, in units of the spread of mapped latents, of "
+        "which it is 1: holds it where edits act as on mapped ones, at a cost in closeness; by "
+        "default 0.004 in w+, and 0 in z and w.",
+        minimum=0,
+        maximum=1e6,
     )
     noise_coefficient: float = option(
         0.0,

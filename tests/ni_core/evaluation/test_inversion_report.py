@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 import torch
@@ -33,6 +34,21 @@ def test_the_ratio_compares_reconstructions_with_renders_over_well_read_factors(
     assert figures["renders"] == pytest.approx(0.1)
     assert figures["factors"] == len(FACTOR_NAMES) - 1
     assert figures["by_factor"]["reconstructions"][FACTOR_NAMES[0]] == pytest.approx(100)
+
+
+def test_the_standard_error_is_how_far_other_pictures_would_differ() -> None:
+    seeded = torch.Generator().manual_seed(1)
+    scores = dict.fromkeys(FACTOR_NAMES, 0.9)
+    ratios, errors = [], []
+    for _ in range(100):
+        truth = torch.zeros(32, len(FACTOR_NAMES))
+        sizes = torch.rand(2, 32, 1, generator=seeded)  # some pictures are read worse than others
+        noise = torch.randn(2, *truth.shape, generator=seeded)
+        renders, made = sizes * noise * torch.tensor([1.0, 2.0])[:, None, None]
+        figures = factor_error(EchoJudge(), written(made), written(renders), truth, scores)  # type: ignore[arg-type]
+        ratios.append(figures["ratio"])
+        errors.append(figures["standard_error"])
+    assert fmean(errors) == pytest.approx(stdev(ratios), rel=0.25)
 
 
 def test_the_command_inverts_both_kinds_and_writes_figures_and_a_sheet(

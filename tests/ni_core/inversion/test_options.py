@@ -64,10 +64,10 @@ def test_none_stands_for_the_default() -> None:
     assert parse_options("optimize", {"steps": None, "seed": None}) == OptimizeOptions()
 
 
-def test_the_default_is_200_steps_of_adam() -> None:
+def test_the_default_is_200_steps_of_soap() -> None:
     options = parse_options("optimize", {})
     assert isinstance(options, OptimizeOptions)
-    assert (options.steps, options.space, options.optimizer) == (200, None, "adam")
+    assert (options.steps, options.space, options.optimizer) == (200, None, "soap")
 
 
 @pytest.mark.parametrize(
