@@ -67,11 +67,11 @@ class _Moments:
         self._steps += 1
         self._mean.lerp_(gradient, 1 - BETA)
         self._squares.lerp_(self._turned(gradient).square(), 1 - BETA)
-        known = 1 - BETA**self._steps
-        squares = self._squares / known
+        weight = 1 - BETA**self._steps  # of what was seen so far
+        squares = self._squares / weight
         whole = squares.flatten(1).mean(dim=1).reshape(-1, *[1] * (squares.dim() - 1))
         sizes = squares.sqrt() + _FLOOR * whole.sqrt()
-        step = self._turned(self._mean) / known / sizes.clamp_min(torch.finfo(sizes.dtype).tiny)
+        step = self._turned(self._mean) / weight / sizes.clamp_min(torch.finfo(sizes.dtype).tiny)
         if self._bases is None:
             return step
         step = self._bases.turn_back(step)
