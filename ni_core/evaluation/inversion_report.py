@@ -84,14 +84,12 @@ def factor_error(
         "renders": (read_factors(judge, renders) - truth).square(),
         "reconstructions": (read_factors(judge, made) - truth).square(),
     }
-    means = {name: float(square[:, counted].mean().sqrt()) for name, square in squares.items()}
+    by_picture = {name: square[:, counted].mean(dim=1) for name, square in squares.items()}
+    means = {name: float(of_each.mean().sqrt()) for name, of_each in by_picture.items()}
     return {
         **{name: round(value, 4) for name, value in means.items()},
         "ratio": round(means["reconstructions"] / means["renders"], 3),
-        "standard_error": _ratio_error(
-            squares["reconstructions"][:, counted].mean(dim=1),
-            squares["renders"][:, counted].mean(dim=1),
-        ),
+        "standard_error": _ratio_error(by_picture["reconstructions"], by_picture["renders"]),
         "factors": int(counted.sum()),
         "by_factor": {name: by_factor(sq.mean(dim=0).sqrt()) for name, sq in squares.items()},
     }

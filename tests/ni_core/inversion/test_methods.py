@@ -212,7 +212,7 @@ def test_a_run_that_is_resumed_late_still_comes_nearer(bundle: Bundle, pictures:
     latents = reports[39].latents
     resumed = invert(bundle, pictures, options=options, start=latents, first_step=40)
     for history in resumed.history:
-        assert min(history) < 0.9 * history[0]
+        assert min(history) < 0.8 * history[0]
 
 
 def test_plain_gradient_descent_is_resumed_exactly(bundle: Bundle, pictures: Tensor) -> None:
