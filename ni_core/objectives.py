@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from ni_core.metrics import mse
 from ni_core.perceptual import embedded_distance
+from ni_core.views import View
 
 Embed = Callable[[Tensor], Tensor]
 """Pictures `[n, 3, h, w]` to `[n, d]`."""
@@ -38,21 +39,29 @@ class Embedded:
 
     Attributes:
         embed: The network.
-        targets: Where the targets are; they never change, so they are embedded once.
+        targets: Where the targets are; they never change, so they are embedded once for each view.
         coefficient: Multiplies the distance.
+        views: How pictures are seen before they are embedded.
+        times: Images per target, those of one target in a row.
     """
 
     embed: Embed
-    targets: Float[Tensor, "n d"]
+    targets: Sequence[Float[Tensor, "n d"]]
     coefficient: float
+    views: Sequence[View] = (View(),)
+    times: int = 1
 
-    def __call__(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
-        """Distance of each image, not yet multiplied."""
-        return embedded_distance(self.embed(images), self.targets)
+    def __call__(self, images: Float[Tensor, "n 3 h w"], view: int = 0) -> Float[Tensor, " n"]:
+        """Distance of each image as seen in one of the views, not yet multiplied."""
+        view %= len(self.views)
+        targets = self.targets[view]
+        if self.times > 1:
+            targets = targets.repeat_interleave(self.times, dim=0)
+        return embedded_distance(self.embed(self.views[view].of(images)), targets)
 
     def repeated(self, times: int) -> Embedded:
         """The same for `times` images per target."""
-        return replace(self, targets=self.targets.repeat_interleave(times, dim=0))
+        return replace(self, times=self.times * times)
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,8 @@ class Objective:
         targets: RGB in [-1, 1].
         mse_coefficient: Multiplies the mean squared error.
         lpips: LPIPS; None leaves it out.
-        features: Distance of another network's features; None leaves it out.
+        features: Distance of another network's features, seen in several views; None leaves it
+            out.
     """
 
     targets: Float[Tensor, "n 3 h w"]
@@ -79,6 +89,7 @@ class Objective:
         *,
         lpips: Embed,
         features: Embed | None = None,
+        views: Sequence[View] = (View(),),
     ) -> Objective:
         """Measure the targets once and return the distance from them.
 
@@ -87,24 +98,35 @@ class Objective:
             coefficients: A term whose coefficient is 0 is never computed.
             lpips: `Perceptual.features`.
             features: `FrozenFeatures.embedding`, where there is such a network.
+            views: How pictures are seen where features are compared.
         """
         return cls(
             targets,
             coefficients.mse,
-            _embedded(lpips, targets, coefficients.lpips),
-            _embedded(features, targets, coefficients.features),
+            _embedded(lpips, targets, coefficients.lpips, (View(),)),
+            _embedded(features, targets, coefficients.features, views),
         )
 
+    @property
+    def views(self) -> int:
+        """In how many views images are compared; losses of one view can be compared."""
+        return 1 if self.features is None else len(self.features.views)
+
     def __call__(
-        self, images: Float[Tensor, "n 3 h w"]
+        self, images: Float[Tensor, "n 3 h w"], view: int = 0
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"] | None]:
-        """Return the loss of each image, and its LPIPS alone unless that has no coefficient."""
+        """Return the loss of each image, and its LPIPS alone unless that has no coefficient.
+
+        Args:
+            images: RGB in [-1, 1]; differentiable.
+            view: In which of the views features are compared, counted round and round.
+        """
         loss, lpips = self.mse_coefficient * mse(images, self.targets), None
         if self.lpips is not None:
             lpips = self.lpips(images)
             loss = loss + self.lpips.coefficient * lpips
         if self.features is not None:
-            loss = loss + self.features.coefficient * self.features(images)
+            loss = loss + self.features.coefficient * self.features(images, view)
         return loss, None if lpips is None else lpips.detach()
 
     def repeated(self, times: int) -> Objective:
@@ -118,10 +140,12 @@ class Objective:
 
 
 @torch.no_grad()
-def _embedded(embed: Embed | None, targets: Tensor, coefficient: float) -> Embedded | None:
+def _embedded(
+    embed: Embed | None, targets: Tensor, coefficient: float, views: Sequence[View]
+) -> Embedded | None:
     if embed is None or not coefficient:
         return None
-    return Embedded(embed, embed(targets), coefficient)
+    return Embedded(embed, [embed(view.of(targets)) for view in views], coefficient, views)
 
 
 def noise_regularity(maps: Sequence[Float[Tensor, "n 1 side side"]]) -> Float[Tensor, " n"]:

@@ -177,13 +177,14 @@ class _Descent:
 
     def step(self, step: int, learning_rate: float) -> None:
         """Measure, then update the latents of the running images."""
-        losses, lpips = self._measure()
+        view = (step - 1) % self._objective.views
+        losses, lpips = self._measure(view)
         gradients = torch.autograd.grad(self._regularised(losses).sum(), self._parameters)
         if self._problem.moves_rows:
             gradients = self._share(gradients, step)
         losses = losses.detach()
         self._best_rows = _best_rows(losses, self.starts)
-        self._remember(losses, lpips)
+        self._remember(losses, lpips, comparable=view == 0)
         self._stop_images(self._read(step, losses, lpips, gradients))
         self._update(gradients, learning_rate * self._warm_up(step))
 
@@ -240,13 +241,13 @@ class _Descent:
             images=images,
         )
 
-    def _measure(self) -> tuple[Tensor, Tensor | None]:
+    def _measure(self, view: int = 0) -> tuple[Tensor, Tensor | None]:
         v, *noise = self._parameters
         latents = self._problem.coordinates.to_latents(v)
-        return self._objective(self._problem.render(latents, noise or "const"))
+        return self._objective(self._problem.render(latents, noise or "const"), view)
 
-    def _remember(self, losses: Tensor, lpips: Tensor | None) -> None:
-        better = losses < self.best_losses
+    def _remember(self, losses: Tensor, lpips: Tensor | None, *, comparable: bool = True) -> None:
+        better = (losses < self.best_losses) & comparable
         if lpips is not None and self._options.target_lpips is not None:
             better |= lpips <= self._options.target_lpips
         self.best_losses = torch.where(better, losses, self.best_losses)

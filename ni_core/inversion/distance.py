@@ -13,6 +13,7 @@ from ni_core.generators import Space
 from ni_core.inversion.missing_parts import how_to_get
 from ni_core.inversion.options import option
 from ni_core.objectives import Coefficients, Objective
+from ni_core.views import first_views
 
 _CALIBRATED_LPIPS: dict[Space, float] = {"z": 0.3, "w": 1.0, "w+": 1.0}
 """Coefficients of LPIPS by space, on a trunk that the channel weights of LPIPS fit."""
@@ -94,7 +95,9 @@ def objective_of(
     images: Tensor,
     options: DistanceOptions,
     space: Space,
+    *,
     target_lpips: float | None = None,
+    views: int = 1,
 ) -> Objective:
     """Build what a descent in this space minimises.
 
@@ -104,6 +107,7 @@ def objective_of(
         options: The coefficients.
         space: The space that is descended in.
         target_lpips: LPIPS at which the descent is to stop.
+        views: In how many views features are compared.
 
     Raises:
         InvalidOptionError: Nothing is left to minimise, no LPIPS for the target, or the bundle
@@ -121,4 +125,5 @@ def objective_of(
         coefficients,
         lpips=bundle.perceptual.features,
         features=bundle.features and bundle.features.embedding,
+        views=first_views(views),
     )

@@ -85,7 +85,7 @@ def landscape(
         InversionDivergedError: A loss or gradient is not finite.
     """
     found = landscape_of(bundle)
-    objective = objective_of(bundle, images, options, "w+", options.target_lpips)
+    objective = objective_of(bundle, images, options, "w+", target_lpips=options.target_lpips)
     origin = found(found.origin(len(images)))
     if start is None and options.start != ORIGIN:
         start = encoded_start(bundle, images, "w+", options.start)

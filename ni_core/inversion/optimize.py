@@ -44,6 +44,14 @@ class OptimizeOptions(DistanceOptions, DescentOptions):
         minimum=1,
         maximum=32,
     )
+    feature_views: int = option(
+        16,
+        "Views in which pictures are seen where the model's feature network compares them, another "
+        "one at each step: as they are, and shifted, turned, enlarged or mirrored.",
+        type=int,
+        minimum=1,
+        maximum=64,
+    )
     seed: int = option(
         0, "Seed of the random starting points.", type=int, minimum=0, maximum=2**32 - 1
     )
@@ -78,7 +86,14 @@ def optimize(
         InversionDivergedError: A loss or gradient is not finite.
     """
     space = space_of(bundle.generator, options.space)
-    objective = objective_of(bundle, images, options, space, options.target_lpips)
+    objective = objective_of(
+        bundle,
+        images,
+        options,
+        space,
+        target_lpips=options.target_lpips,
+        views=options.feature_views,
+    )
     problem = Problem(bundle.generator, space, objective, coordinates_of(bundle, space))
     if start is None:
         start = first_points(bundle, images, space, options)

@@ -1,5 +1,7 @@
 """The terms of the loss equal their definitions and keep images apart."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,17 +10,23 @@ from ni_core.encoders.frozen import FeaturesConfig, FrozenFeatures
 from ni_core.metrics import mse
 from ni_core.objectives import Coefficients, Objective, noise_regularity
 from ni_core.perceptual import Perceptual
+from ni_core.views import View, first_views
 from tests.ni_core.trunks import random_images
 
 
 def towards(
-    targets: Tensor, squeeze: Perceptual, coefficients: Coefficients, side: int = 16
+    targets: Tensor,
+    squeeze: Perceptual,
+    coefficients: Coefficients,
+    views: Sequence[View] = (View(),),
 ) -> tuple[Objective, FrozenFeatures]:
     """The objective, and the feature network in it."""
     torch.manual_seed(0)
-    network = FrozenFeatures(FeaturesConfig(side=side, widths=(4, 6, 8))).freeze()
-    lpips, features = squeeze.features, network.embedding
-    return Objective.towards(targets, coefficients, lpips=lpips, features=features), network
+    network = FrozenFeatures(FeaturesConfig(side=16, widths=(4, 6, 8))).freeze()
+    objective = Objective.towards(
+        targets, coefficients, lpips=squeeze.features, features=network.embedding, views=views
+    )
+    return objective, network
 
 
 def test_the_loss_is_the_weighed_sum_of_squared_error_lpips_and_features(
@@ -46,12 +54,34 @@ def test_a_term_without_a_coefficient_is_not_computed(squeeze: Perceptual) -> No
     torch.testing.assert_close(loss, mse(images, targets))
 
 
+def test_features_alone_are_compared_in_the_view_of_the_step(squeeze: Perceptual) -> None:
+    images, targets = random_images(2, 32), random_images(2, 32, seed=1)
+    views = first_views(3)
+    objective, network = towards(targets, squeeze, Coefficients(1.0, 1.0, 1.0), views)
+    assert objective.views == 3
+    others = mse(images, targets) + squeeze(images, targets)
+    for step in range(6):
+        seen = views[step % 3]
+        features = network.embedding(seen.of(images)) - network.embedding(seen.of(targets))
+        loss, lpips = objective(images, step)
+        torch.testing.assert_close(loss, others + features.square().sum(dim=1))
+        torch.testing.assert_close(lpips, squeeze(images, targets))
+
+
+def test_there_is_one_view_where_no_features_are_compared(squeeze: Perceptual) -> None:
+    targets = random_images(1, 32)
+    objective, _ = towards(targets, squeeze, Coefficients(1.0, 1.0, 0.0), first_views(3))
+    assert objective.views == 1
+
+
 def test_repeated_targets_follow_each_other(squeeze: Perceptual) -> None:
     images, targets = random_images(4, 32), random_images(2, 32, seed=1)
     all_terms = Coefficients(1.0, 1.0, 1.0)
-    loss, _ = towards(targets, squeeze, all_terms)[0].repeated(2)(images)
-    expected, _ = towards(targets[[0, 0, 1, 1]], squeeze, all_terms)[0](images)
-    torch.testing.assert_close(loss, expected)
+    views = first_views(2)
+    repeated = towards(targets, squeeze, all_terms, views)[0].repeated(2)
+    expected = towards(targets[[0, 0, 1, 1]], squeeze, all_terms, views)[0]
+    for view in range(2):
+        torch.testing.assert_close(repeated(images, view)[0], expected(images, view)[0])
 
 
 @pytest.mark.parametrize("side", [4, 8, 64])
