@@ -45,7 +45,7 @@ class OptimizeOptions(DistanceOptions, DescentOptions):
         maximum=32,
     )
     feature_views: int = option(
-        16,
+        6,
         "Views in which pictures are seen where the model's feature network compares them, another "
         "one at each step: as they are, and shifted, turned, enlarged or mirrored.",
         type=int,

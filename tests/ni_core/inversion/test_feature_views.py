@@ -30,10 +30,10 @@ def found(bundle: Bundle, pictures: Tensor, **options: object) -> Tensor:
     return torch.stack([latent.tensor for latent in result.latents])
 
 
-def test_there_are_sixteen_views_and_each_count_descends_otherwise(
+def test_there_are_six_views_and_each_count_descends_otherwise(
     seeing: Bundle, pictures: Tensor
 ) -> None:
-    default, same = found(seeing, pictures), found(seeing, pictures, feature_views=16)
+    default, same = found(seeing, pictures), found(seeing, pictures, feature_views=6)
     one, two = (found(seeing, pictures, feature_views=n) for n in (1, 2))
     assert torch.equal(default, same)
     assert not torch.equal(one, two) and not torch.equal(two, default)
@@ -77,7 +77,7 @@ def test_another_network_sees_less_difference() -> None:
     renders = render_all(unseen_factors(4, seed=5), portraits)
     options = {"steps": 60, "starts": 1, "metrics": "none"}
     differences = []
-    for views in (1, 16):
+    for views in (1, 6):
         result = invert(portraits, renders, options={**options, "feature_views": views})
         with torch.no_grad():
             read = judge(torch.cat([renders, result.images.clamp(-1, 1)])).chunk(2)
