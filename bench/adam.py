@@ -14,7 +14,7 @@ from torch import Tensor
 from ni_core.bundles import Bundle, load_bundle
 from ni_core.evaluation.inversion_report import invert_all
 from ni_core.evaluation.reading import render_all, unseen_factors
-from ni_core.inversion import descent
+from ni_core.inversion import updates
 
 TRIALS = (
     ((0.9, 0.999), 0.2),
@@ -57,7 +57,7 @@ def measure(
     bundle: Bundle, renders: Tensor, steps: int, betas: tuple[float, float], rate: float
 ) -> tuple[float, float, float]:
     """Means of the lowest loss, PSNR and LPIPS."""
-    descent.ADAM_BETAS = betas
+    updates.ADAM_BETAS = betas
     options = OPTIONS | {"steps": steps, "learning_rate": rate}
     results = invert_all(bundle, renders, options)
     metrics = [one for result in results for one in result.metrics]

@@ -7,7 +7,6 @@ best latent, when to stop) is made for each image alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -19,16 +18,11 @@ from ni_core.inversion.clock import Clock
 from ni_core.inversion.coordinates import Coordinates
 from ni_core.inversion.options import DescentOptions
 from ni_core.inversion.report import Found, OnStep, StepReport, Stopped
-from ni_core.inversion.soap import Soap
+from ni_core.inversion.updates import Updates
 from ni_core.objectives import Objective, noise_regularity
 
 _LEARNING_RATES: dict[Space, float] = {"z": 0.1, "w": 0.2, "w+": 0.2}
 """Learning rates by space, where none is given."""
-
-ADAM_BETAS = 0.9, 0.9
-"""Of Adam. Nothing is drawn at random, so a gradient's size of ten steps ago says less about the
-next step than the present one does. With 0.999 LPIPS ended 7 % higher at the same rate; see
-`docs/decisions.md`."""
 
 _ROWS_PRIOR = 0.004
 """Coefficient of the prior where rows of W+ are moved and none is given, else 0: W+ holds far more
@@ -36,13 +30,6 @@ than mapped latents, and a descent finds what fits there but cannot be edited.""
 
 _TRIAL_PART = 0.1
 """Part of the run in which all starting points of an image are tried."""
-
-_WARM_UP = 0.05
-"""Part of the run in which the rate rises once an optimiser begins: it knows no gradient then, and
-its first step is as long as the rate says, however near the target is."""
-
-_RESUMED_WARM_UP = 10
-"""At least so many steps does the rate rise in a run that goes on with another's latents."""
 
 _PROGRESS = 1e-3
 """A loss must fall by this part to count as progress against `patience`."""
@@ -147,7 +134,7 @@ class _Descent:
         self._losses = [math.inf for _ in history]
         shared_part = options.shared_part if problem.moves_rows else 1.0
         self.shared_steps = round(shared_part * options.steps)
-        self._begin(done)
+        self._updates = self._begin(done)
         self._best_rows = _best_rows(self.best_losses, starts)
 
     @classmethod
@@ -159,8 +146,8 @@ class _Descent:
         parameters = [v, *_noise_maps(problem.generator, options, len(start))]
         history: list[list[float]] = [[] for _ in range(len(start) // starts)]
         descent = cls(problem, parameters, options, starts, history, done)
-        if descent._cold_at:
-            descent._warm_up_steps = max(descent._warm_up_steps, _RESUMED_WARM_UP)
+        if done:
+            descent._updates.go_on_from_another_run()
         return descent
 
     def narrowed(self, done: int) -> _Descent:
@@ -186,7 +173,7 @@ class _Descent:
         self._best_rows = _best_rows(losses, self.starts)
         self._remember(losses, lpips, comparable=view == 0)
         self._stop_images(self._read(step, losses, lpips, gradients))
-        self._update(gradients, learning_rate * self._warm_up(step))
+        self._update(gradients, step, learning_rate)
 
     def _regularised(self, losses: Tensor) -> Tensor:
         v, *noise = self._parameters
@@ -199,27 +186,19 @@ class _Descent:
             losses = losses + self._options.noise_coefficient * noise_regularity(noise)
         return losses
 
-    def _begin(self, done: int) -> None:
+    def _begin(self, done: int) -> Updates:
         """Begin with a new optimiser after so many steps; while a latent is one row, not SOAP."""
         one_row = not self._problem.moves_rows or done < self.shared_steps
         name = "adam" if one_row and self._options.optimizer == "soap" else self._options.optimizer
-        self._optimizer = _OPTIMIZERS[name](self._parameters)
-        self._cold_at = 0 if name == "sgd" else done  # it learns nothing that could be lost
-        self._warm_up_steps = _WARM_UP * self._options.steps
-
-    def _warm_up(self, step: int) -> float:
-        """Factor of the learning rate at a step."""
-        if not self._options.ramp:
-            return 1.0
-        return min(1.0, (step - self._cold_at) / self._warm_up_steps)
+        return Updates(self._parameters, name, self._options, done)
 
     def _share(self, gradients: tuple[Tensor, ...], step: int) -> tuple[Tensor, ...]:
         """In the shared part of the run give all rows of W+ the same gradient."""
         rows, *others = gradients
         if step <= self.shared_steps:
             rows = rows.mean(dim=1, keepdim=True).expand_as(rows)
-        elif step == self.shared_steps + 1 and self._cold_at < self.shared_steps:
-            self._begin(self.shared_steps)
+        elif step == self.shared_steps + 1 and self._updates.begun_at < self.shared_steps:
+            self._updates = self._begin(self.shared_steps)
         return (rows, *others)
 
     def report(self, clock: Clock) -> StepReport:
@@ -254,13 +233,10 @@ class _Descent:
         for index, parameter in enumerate(self._parameters):
             self.best[index] = _where(better, parameter.detach(), self.best[index])
 
-    def _update(self, gradients: tuple[Tensor, ...], learning_rate: float) -> None:
+    def _update(self, gradients: tuple[Tensor, ...], step: int, learning_rate: float) -> None:
         all_running = len(self.running) == len(self.history)
         before = [] if all_running else [p.detach().clone() for p in self._parameters]
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient.contiguous()  # fused optimisers misread views
-        self._optimizer.param_groups[0]["lr"] = learning_rate
-        self._optimizer.step()
+        self._updates.step(gradients, step, learning_rate)
         if before:
             running = torch.tensor([i in self.running for i in range(len(self.history))])
             rows = running.repeat_interleave(self.starts).to(before[0].device)
@@ -316,13 +292,6 @@ class _Stall:
         else:
             self._steps += 1
         return self._steps
-
-
-_OPTIMIZERS: dict[str, Callable[[list[Tensor]], torch.optim.Optimizer]] = {
-    "soap": Soap,
-    "adam": lambda parameters: torch.optim.Adam(parameters, betas=ADAM_BETAS, fused=True),
-    "sgd": lambda parameters: torch.optim.SGD(parameters, fused=True),
-}
 
 
 def _noise_maps(generator: Generator, options: DescentOptions, n: int) -> list[Tensor]:
