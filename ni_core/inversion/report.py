@@ -71,7 +71,8 @@ class InversionResult:
         render: Gives the generator's pictures of these latents, `[n, 3, r, r]`, not clipped; it
             renders them once, when first asked.
         metrics: Distance of each picture from its target; empty if the options say so.
-        history: Loss of each image at each step; an image that stopped early has a shorter list.
+        history: Loss of each image at each step, features seen in the view of that step; an image
+            that stopped early has a shorter list.
         method: Name of the method that ran.
         steps: Steps done, including those before a resumed run.
         stopped: Why it ended.
