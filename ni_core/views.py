@@ -3,7 +3,7 @@
 A descent finds pictures that one network cannot tell from the target although others can: what the
 network reads agrees, what another reads does not. Such a picture fools it from one point of view
 only. Comparing found and wanted from other points of view as well, another one at each step, closes
-that way, and costs a step nothing.
+that way, at the cost of one bilinear sampling.
 
 Source: E-LPIPS, arXiv:1906.03973. Differs: a fixed list of views, so that a target is embedded once
 for each and a descent can be repeated; views of position only; every image of a batch is seen
