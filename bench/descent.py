@@ -20,9 +20,7 @@ from torch import Tensor
 
 from ni_core.bundles import Bundle, load_bundle
 from ni_core.inversion import StepReport, invert
-
-WITHOUT_BASES = 10
-"""Steps of each run that are not measured."""
+from ni_core.inversion.soap import FIRST_BASES
 
 
 def main() -> None:
@@ -78,7 +76,7 @@ def step_seconds(bundle: Bundle, targets: Tensor, steps: int, options: dict[str,
     def note(report: StepReport) -> None:
         times.append(time.process_time())
 
-    run: dict[str, float] = {"steps": WITHOUT_BASES + steps, "starts": 1, "shared_part": 0}
+    run: dict[str, float] = {"steps": FIRST_BASES + steps, "starts": 1, "shared_part": 0}
     invert(bundle, targets, method="optimize", options=run | options, on_step=note)
     return (times[-1] - times[-1 - steps]) / steps
 

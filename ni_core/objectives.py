@@ -53,7 +53,6 @@ class Embedded:
 
     def __call__(self, images: Float[Tensor, "n 3 h w"], view: int = 0) -> Float[Tensor, " n"]:
         """Distance of each image as seen in one of the views, not yet multiplied."""
-        view %= len(self.views)
         targets = self.targets[view]
         if self.times > 1:
             targets = targets.repeat_interleave(self.times, dim=0)
@@ -108,7 +107,7 @@ class Objective:
         )
 
     @property
-    def views(self) -> int:
+    def view_count(self) -> int:
         """In how many views images are compared; losses of one view can be compared."""
         return 1 if self.features is None else len(self.features.views)
 
@@ -119,7 +118,7 @@ class Objective:
 
         Args:
             images: RGB in [-1, 1]; differentiable.
-            view: In which of the views features are compared, counted round and round.
+            view: In which of the views features are compared, below `view_count`.
         """
         loss, lpips = self.mse_coefficient * mse(images, self.targets), None
         if self.lpips is not None:

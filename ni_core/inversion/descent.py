@@ -164,7 +164,7 @@ class _Descent:
 
     def step(self, step: int, learning_rate: float) -> None:
         """Measure, then update the latents of the running images."""
-        view = (step - 1) % self._objective.views
+        view = (step - 1) % self._objective.view_count
         losses, lpips = self._measure(view)
         gradients = torch.autograd.grad(self._regularised(losses).sum(), self._parameters)
         if self._problem.moves_rows:

@@ -22,7 +22,7 @@ BETA = 0.9
 _PRODUCTS_BETA = 0.95
 """How much is kept of the products that the bases are made of."""
 
-_FIRST = 10
+FIRST_BASES = 10
 """Steps until there are bases: those of fewer gradients are arbitrary in most directions."""
 
 _RENEWAL = 5
@@ -76,7 +76,7 @@ class _Moments:
             return step
         step = self._bases.turn_back(step)
         self._bases.see(gradient)
-        if self._steps >= _FIRST and (self._steps - _FIRST) % _RENEWAL == 0:
+        if self._steps >= FIRST_BASES and (self._steps - FIRST_BASES) % _RENEWAL == 0:
             self._squares = self._bases.renew(self._squares)
         return step
 

@@ -23,6 +23,7 @@ from ni_core.training.checkpoint import Checkpoint
 from ni_core.training.fine_adversary import FineAdversary, projected_critic
 from ni_core.training.optimiser import make_adam, moments, parameters_of, remember, set_rate
 from ni_core.training.picture_set import Pictures
+from ni_core.training.precision import mixed_precision, working_type
 from ni_core.training.recipes import Recipe
 from ni_core.training.reconstruction import Reconstruction
 from ni_core.training.regressor import Regressor
@@ -112,7 +113,7 @@ class AdversarialRun:
         n = min(CALIBRATION_PICTURES, len(self.pictures))
         real = self.pictures.take(torch.arange(n), self.device)
         for critic in (self.critic, *([self.fine.critic] if self.fine else [])):
-            critic.calibrate(real.bfloat16())
+            critic.calibrate(real.to(working_type(self.device)))
         for to_rgb in self.generator.to_rgbs:
             to_rgb.conv.weight.mul_(0.1)  # type: ignore[union-attr, operator]
         self.generator.to_rgbs[0].bias.copy_(real.mean(dim=(0, 2, 3)))  # type: ignore[operator]
@@ -134,7 +135,7 @@ class AdversarialRun:
         indices = torch.randint(len(self.pictures), (self.recipe.batch,), generator=random)
         real = _channels_last(self.pictures.take(indices, self.device))
         z = torch.randn(self.recipe.batch, self.generator.z_dim, generator=random).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             fake = _channels_last(self.generator.synthesize(self._styles(z, random), noise="none"))
             shown = [_channels_last(augment(pictures, random)) for pictures in (fake, real)]
             features = self.critic.project(shown[0])
@@ -173,7 +174,7 @@ class AdversarialRun:
         self, real: Tensor, fake: Tensor, real_features: list[Tensor], fake_features: list[Tensor]
     ) -> dict[str, Tensor]:
         n, number = len(real), self.seen // self.recipe.batch
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             judged = self.critic.judge(
                 [torch.cat(pair) for pair in zip(real_features, fake_features, strict=True)]
             )
@@ -207,7 +208,7 @@ class AdversarialRun:
         trained = parameters_of(self.critic_optimiser)
         for parameter in trained:
             parameter.requires_grad_(False)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             projected = -torch.stack([s.mean() for s in self.critic.judge(features)]).mean()
             pixel = functional.softplus(-self.pixel_critic(fake)).mean()
             read = self.reader(features[-1].flatten(1))

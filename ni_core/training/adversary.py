@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ni_core.training.regressor import TAP_WIDTHS, Regressor
+from ni_core.training.regressor import Regressor
 from ni_core.training.residual_regressor import ResidualRegressor
 
 MIXED_WIDTH = 64
@@ -41,9 +41,10 @@ class ProjectedCritic(nn.Module):
     def __init__(self, regressor: Regressor | ResidualRegressor) -> None:
         super().__init__()
         self._regressor = (regressor,)
-        self.mixes = nn.ModuleList(_mix(width) for width in TAP_WIDTHS).requires_grad_(False)
-        self.heads = nn.ModuleList(_Head(level) for level in range(len(TAP_WIDTHS)))
-        self.register_buffer("scales", torch.ones(len(TAP_WIDTHS)))
+        widths = regressor.tap_widths
+        self.mixes = nn.ModuleList(_mix(width) for width in widths).requires_grad_(False)
+        self.heads = nn.ModuleList(_Head(level) for level in range(len(widths)))
+        self.register_buffer("scales", torch.ones(len(widths)))
 
     @torch.no_grad()
     def calibrate(self, pictures: Tensor) -> None:

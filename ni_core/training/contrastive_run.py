@@ -22,6 +22,7 @@ from ni_core.encoders.protocol import fit_input
 from ni_core.images import grid
 from ni_core.training.augmentations import Augmentations, augment
 from ni_core.training.picture_streams import PictureStream
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import (
     joined,
     optimiser_tensors,
@@ -99,7 +100,7 @@ class ContrastiveRun:
         pictures = self._draw(self.batch, random)
         views = augment(torch.cat([pictures, pictures]), self.recipe.views, random)
         self.features.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             last = self.features.network.maps(views.contiguous(memory_format=torch.channels_last))
             codes = self.projection(last[-1].mean(dim=(2, 3)))
         loss, found = nt_xent(codes.float(), self.recipe.temperature)

@@ -14,6 +14,7 @@ from ni_core.bundles.bundle import Bundle
 from ni_core.generators import Generator
 from ni_core.objectives import Coefficients
 from ni_core.training.own_samples import draw_rows, spread_of
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import random_of
 
 PROBE_BATCH = 32
@@ -78,7 +79,7 @@ def _probe(bundle: Bundle, coefficients: Coefficients, random: torch.Generator) 
     """Gradients `[n, num_layers, w_dim]` of random mixes of pixels and features."""
     rows = _points(bundle.generator, random).requires_grad_()
     with torch.enable_grad():
-        with torch.autocast(rows.device.type, torch.bfloat16):
+        with mixed_precision(rows.device):
             images = bundle.generator.synthesize(rows)
             lpips = bundle.perceptual.features(images)
             features = bundle.features.embedding(images) if bundle.features else None

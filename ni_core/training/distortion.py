@@ -16,6 +16,7 @@ from ni_core.encoders.frozen import FrozenFeatures
 from ni_core.metrics import mse
 from ni_core.objectives import Coefficients, Embed
 from ni_core.perceptual import Perceptual, embedded_distance
+from ni_core.training.precision import mixed_precision
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Distortion:
     ) -> dict[str, Tensor]:
         """Each term, averaged over the pairs; gradients flow to the images.
 
-        The networks run in bfloat16, everything else in float32.
+        The networks run in mixed precision, everything else in float32.
         """
         terms = {"mse": mse(images, targets).mean()}
         terms["lpips"] = _distance(self.perceptual.features, images, targets)
@@ -53,7 +54,7 @@ class Distortion:
 
 def _distance(embed: Embed, images: Tensor, targets: Tensor) -> Tensor:
     """Mean distance in the space of a network; gradients flow to the images."""
-    with torch.autocast(images.device.type, torch.bfloat16):
+    with mixed_precision(images.device):
         found = embed(images)
         with torch.no_grad():
             wanted = embed(targets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from ni_core.generators import Generator
 from ni_core.training.in_flight import InFlight
 from ni_core.training.own_samples import draw_rows, spread_of
 from ni_core.training.picture_streams import PictureStream
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import random_of
 
 COMPARED_PX = 256
@@ -38,20 +41,20 @@ class EncoderBatches:
         self.spread = spread_of(generator, random_of(seed, 0, stream=1))
         self._mean_picture = self.render(torch.zeros_like(self.spread.mean)[None])
 
-    def render(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def render(self, rows: Tensor, *, fast: bool = False) -> Tensor:
         """Pictures of rows in units of the spread of W, pooled where they are too big to compare.
 
         Args:
             rows: `[n, num_layers, w_dim]`; gradients flow to them.
-            dtype: The generator runs in it, as far as that is safe.
+            fast: Whether the generator runs in mixed precision.
         """
         w_plus = self.spread.mean + rows @ self.spread.basis
-        return self.render_w_plus(w_plus, dtype)
+        return self.render_w_plus(w_plus, fast=fast)
 
-    def render_w_plus(self, w_plus: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def render_w_plus(self, w_plus: Tensor, *, fast: bool = False) -> Tensor:
         """As `render`, of rows of W+ as they are."""
         side = compared_px(self.generator)
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+        with mixed_precision(self.device) if fast else nullcontext():
             images = self.generator.synthesize(w_plus)
         return pool(images.float(), (side, side))
 
@@ -69,7 +72,7 @@ class EncoderBatches:
         """
         others = 0 if self.stream is None else others
         w_plus = draw_rows(self.generator, n - others, random, mixing=mixing)
-        targets = self.render_w_plus(w_plus, torch.bfloat16).clamp(-1, 1)
+        targets = self.render_w_plus(w_plus, fast=True).clamp(-1, 1)
         truths = self.spread.standardised(w_plus)
         if others and self.stream is not None:
             targets = torch.cat([self.stream.draw(others, random, self.device), targets])

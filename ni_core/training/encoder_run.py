@@ -25,6 +25,7 @@ from ni_core.training.in_flight import group_of
 from ni_core.training.latent_critic import LatentAdversary
 from ni_core.training.linear_start import begin_linearly
 from ni_core.training.picture_streams import PictureStream
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import (
     joined,
     optimiser_tensors,
@@ -145,7 +146,7 @@ class EncoderRun:
         inputs = self.encoder.inputs(seen, lambda: flight.shown)
         stage = self.recipe.stage(self.seen, self.encoder.num_layers - 1)
         self.encoder.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             found = self.encoder.rows(inputs.contiguous(memory_format=torch.channels_last), stage)
         return flight.guesses + found
 
@@ -153,7 +154,7 @@ class EncoderRun:
         flight, recipe = self.flight, self.recipe
         wrong = (rows - flight.truths).square().mean(dim=(1, 2)) * flight.known
         losses = {"latent": wrong.sum() / flight.known.sum().clamp_min(1)}
-        images = self.batches.render(rows, torch.bfloat16)
+        images = self.batches.render(rows, fast=True)
         terms = self.distortion.measure(images, flight.targets)
         losses |= terms
         loss = recipe.latent_coefficient * losses["latent"] + self.distortion.total(terms)

@@ -1,4 +1,8 @@
-"""`ni train export`: make a bundle of a training checkpoint and its networks."""
+"""`ni train export`: make a bundle of a training checkpoint and its networks, or of another bundle.
+
+Of another bundle everything is kept for which nothing newer is given: a part or a figure can be
+exchanged long after the generator's checkpoint is gone.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ni_core.bundles.manifest import MANIFEST, read_manifest
 from ni_core.bundles.parts import add_parts, find_parts
 from ni_core.errors import CheckpointError
 from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -133,17 +138,47 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return read_checkpoint(path)
 
 
+def _new_bundle(options: argparse.Namespace) -> dict[str, Any]:
+    """Write generator, trunk and judge of a training; returns the manifest."""
+    checkpoint = open_checkpoint(options.checkpoint)
+    export_generator(
+        checkpoint.config,
+        checkpoint.part("average"),
+        options.out / "generator.safetensors",
+        seed=options.seed,
+    )
+    for name, source in FILES.items():
+        if name == "trunk.safetensors" or (options.features / source).exists():
+            shutil.copyfile(options.features / source, options.out / name)
+    return manifest(
+        checkpoint.config,
+        version=options.version or 1,
+        judge=(options.out / "judge.safetensors").exists(),
+        training=describe_training(checkpoint),
+        figures={},
+    )
+
+
+def _kept_bundle(options: argparse.Namespace) -> dict[str, Any]:
+    """Copy the networks of another bundle; returns its manifest with the new version."""
+    kept = read_manifest(options.bundle)
+    for file in kept.files:
+        shutil.copyfile(options.bundle / file, options.out / file)
+    version = options.version or kept.version + 1
+    return {"training": {}, "figures": {}, **_read_json(kept.path(MANIFEST)), "version": version}
+
+
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ni train export", description=__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="of `ni train generator`, or its --out")
+    source.add_argument("--bundle", type=Path, help="folder of a bundle to keep the rest of")
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="of `ni train generator`, or its --out"
-    )
-    parser.add_argument(
-        "--features", type=Path, required=True, help="folder of `ni train features`"
+        "--features", type=Path, help="folder of `ni train features`; with --bundle, its R² alone"
     )
     parser.add_argument(
         "--figures", type=Path, action="append", default=[], help="JSON of an `ni evaluate` command"
@@ -154,39 +189,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--note", action="append", default=[], metavar="KEY=TEXT")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--version", type=int, default=1, help="of the bundle's weights")
+    parser.add_argument("--version", type=int, help="of the weights; default 1, or the next")
     parser.add_argument("--seed", type=int, default=1)
     return parser
 
 
 def main(arguments: list[str]) -> int:
     """Write generator, trunk, judge, other parts and manifest into one folder."""
-    options = _parser().parse_args(arguments)
-    checkpoint = open_checkpoint(options.checkpoint)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.checkpoint and not options.features:
+        parser.error("--checkpoint needs --features")
+    if options.bundle and options.bundle.resolve() == options.out.resolve():
+        parser.error("--out is the bundle itself: name another folder")
     options.out.mkdir(parents=True, exist_ok=True)
-    export_generator(
-        checkpoint.config,
-        checkpoint.part("average"),
-        options.out / "generator.safetensors",
-        seed=options.seed,
-    )
-    for name, source in FILES.items():
-        if name == "trunk.safetensors" or (options.features / source).exists():
-            shutil.copyfile(options.features / source, options.out / name)
-    training = describe_training(checkpoint)
+    document = _new_bundle(options) if options.checkpoint else _kept_bundle(options)
+    training, figures = document["training"], document["figures"]
     training |= {"networks": _read_json(options.networks)} if options.networks else {}
     training |= dict(note.split("=", 1) for note in options.note)
-    scores = {kind: options.features / f"{kind}.json" for kind in NETWORKS}
-    document = manifest(
-        checkpoint.config,
-        version=options.version,
-        judge=(options.out / "judge.safetensors").exists(),
-        training=training,
-        figures={path.stem: _read_json(path) for path in options.figures}
-        | {"r2": {kind: _read_json(path) for kind, path in scores.items() if path.exists()}},
+    figures |= {path.stem: _read_json(path) for path in options.figures}
+    scores = {kind: options.features / f"{kind}.json" for kind in NETWORKS if options.features}
+    figures.setdefault("r2", {}).update(
+        {kind: _read_json(path) for kind, path in scores.items() if path.exists()}
     )
     document["source"] = {"sha256": digests(options.out)}
-    (options.out / "manifest.json").write_text(json.dumps(document, indent=2) + "\n")
+    (options.out / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
     add_parts(options.out, [part for folder in options.part for part in find_parts(folder)])
     for file in options.out.iterdir():
         file.chmod(0o644)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ni_core.training.adversary import ProjectedCritic, hinge
 from ni_core.training.optimiser import make_adam, moments, parameters_of, remember, set_rate
+from ni_core.training.precision import mixed_precision, working_type
 from ni_core.training.regressor import Regressor
 from ni_core.training.residual_regressor import ResidualRegressor
 
@@ -41,7 +42,7 @@ class FineAdversary:
             The generator's loss, and the heads' own, detached.
         """
         trained = parameters_of(self.optimiser)
-        with torch.autocast(real.device.type, torch.bfloat16):
+        with mixed_precision(real.device):
             features = self.critic.project(fake)
             with torch.no_grad():
                 wanted = self.critic.project(real)
@@ -54,7 +55,7 @@ class FineAdversary:
         self.optimiser.step()
         for parameter in trained:
             parameter.requires_grad_(False)
-        with torch.autocast(real.device.type, torch.bfloat16):
+        with mixed_precision(real.device):
             loss = -torch.stack([s.mean() for s in self.critic.judge(features)]).mean()
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -77,8 +78,8 @@ class FineAdversary:
 def projected_critic(
     regressor: Regressor | ResidualRegressor, device: torch.device
 ) -> ProjectedCritic:
-    """Heads of random weights on a frozen regressor, which is moved to the device in bfloat16."""
+    """Heads of random weights on a frozen regressor, moved to the device in its working type."""
     layout = torch.channels_last
-    regressor.to(device, torch.bfloat16, memory_format=layout)  # type: ignore[call-overload]
+    regressor.to(device, working_type(device), memory_format=layout)  # type: ignore[call-overload]
     critic = ProjectedCritic(regressor)
     return critic.to(device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

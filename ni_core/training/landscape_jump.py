@@ -17,6 +17,7 @@ from ni_core.bundles.bundle import Bundle
 from ni_core.inversion.distance import DistanceOptions, objective_of
 from ni_core.landscapes import RememberingLandscape
 from ni_core.training.own_samples import draw_rows
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import random_of
 
 BATCH = 32
@@ -109,7 +110,7 @@ def _second_points(
 
 def _gradients(bundle: Bundle, start: Tensor, rows: Tensor) -> Tensor:
     points = start.detach().repeat(len(rows), 1, 1).requires_grad_()
-    with torch.autocast(rows.device.type, torch.bfloat16):
+    with mixed_precision(rows.device):
         with torch.no_grad():
             targets = bundle.generator.synthesize(rows).float().clamp(-1, 1)
         objective = objective_of(bundle, targets, DistanceOptions(), "w+")

@@ -27,6 +27,7 @@ from ni_core.training.curvature import curved_basis
 from ni_core.training.landscape_jump import first_gradients, fit_jump
 from ni_core.training.landscape_secants import Measure, measured
 from ni_core.training.picture_set import Pictures
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import (
     joined,
     optimiser_tensors,
@@ -214,14 +215,14 @@ class LandscapeRun:
 
     def _measure_towards(self, numbers: Tensor) -> Measure:
         """Make a function of rows of W+: losses `[n]` against pictures, and their gradients."""
-        targets, kind = self._targets.take(numbers), self.landscape.device.type
-        with torch.autocast(kind, torch.bfloat16):
+        targets, device = self._targets.take(numbers), self.landscape.device
+        with mixed_precision(device):
             objective = objective_of(self._bundle, targets, DistanceOptions(), "w+")
 
         @torch.enable_grad()
         def measure(rows: Tensor) -> tuple[Tensor, Tensor]:
             rows = rows.detach().requires_grad_()
-            with torch.autocast(kind, torch.bfloat16):
+            with mixed_precision(device):
                 losses, _ = objective(self._bundle.generator.synthesize(rows))
             (gradients,) = torch.autograd.grad(losses.sum(), rows)
             return losses.detach().float(), gradients

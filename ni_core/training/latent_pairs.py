@@ -25,6 +25,7 @@ from ni_core.generators import Generator, Space, to_synthesis_input
 from ni_core.training.masks import hide, random_masks
 from ni_core.training.own_samples import draw_rows
 from ni_core.training.picture_streams import draw_z
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import random_of
 
 CHUNK = 512
@@ -136,7 +137,7 @@ class LatentPairs:
     def _read(self, latents: Tensor, known: Tensor) -> Tensor:
         """Features `[2, n, d]` of the latents' pictures, whole and with unknown parts."""
         device = self._generator.device
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             images = pictures_of(self._generator, latents, self.recipe.space)
             both = torch.cat([images, hide(images, known.to(device))])
             read = self._mapper.read(both.contiguous(memory_format=torch.channels_last))

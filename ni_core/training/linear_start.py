@@ -12,6 +12,7 @@ from ni_core.encoders.compact import CompactEncoder
 from ni_core.encoders.protocol import fit_input
 from ni_core.perceptual import Perceptual
 from ni_core.training.encoder_batches import EncoderBatches
+from ni_core.training.precision import mixed_precision
 from ni_core.training.ridge import Fit, fit_ridge
 from ni_core.training.runs import random_of
 
@@ -59,5 +60,5 @@ def begin_linearly(
 
 def _vectors(encoder: CompactEncoder, pictures: Tensor) -> Tensor:
     seen = fit_input(pictures, encoder.input_shape)
-    with torch.autocast(pictures.device.type, torch.bfloat16):
+    with mixed_precision(pictures.device):
         return encoder.trunk.vector(seen).float()

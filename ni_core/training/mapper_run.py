@@ -16,6 +16,7 @@ from ni_core.generators import Generator
 from ni_core.training.latent_pairs import PairRecipe
 from ni_core.training.own_samples import spread_of
 from ni_core.training.picture_probes import picture_probes
+from ni_core.training.precision import mixed_precision
 from ni_core.training.reduced_rank import fit_low_rank
 from ni_core.training.runs import (
     joined,
@@ -112,7 +113,7 @@ class MapperRun:
         self.mapper.head.train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_of(self.recipe.seed, number, stream=1).initial_seed())
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with mixed_precision(self.device):
                 found = self.mapper.whitened(read)
         losses = self._losses(found.float() - wanted)
         done = self.seen / self.recipe.pictures

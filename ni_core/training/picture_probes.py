@@ -15,6 +15,7 @@ from torch import Tensor
 from ni_core.bundles.bundle import Bundle
 from ni_core.generators import Space, to_synthesis_input
 from ni_core.training.latent_pairs import draw_latents
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import random_of
 
 BATCH = 16
@@ -57,7 +58,7 @@ def _gradients(bundle: Bundle, space: Space, random: torch.Generator) -> Tensor:
     generator = bundle.generator
     latents = draw_latents(generator, BATCH, space, random, mixing=1.0).detach().clone()
     latents.requires_grad_()
-    with torch.enable_grad(), torch.autocast(latents.device.type, torch.bfloat16):
+    with torch.enable_grad(), mixed_precision(latents.device):
         images = generator.synthesize(to_synthesis_input(generator, latents, space))
         features = bundle.perceptual.features(images)
     with torch.enable_grad():

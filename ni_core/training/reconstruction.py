@@ -22,6 +22,7 @@ from ni_core.perceptual import Perceptual, embedded_distance
 from ni_core.training.adversary import ProjectedCritic
 from ni_core.training.own_samples import spread_of
 from ni_core.training.picture_set import Pictures
+from ni_core.training.precision import mixed_precision
 from ni_core.training.recipes import Recipe
 from ni_core.training.runs import random_of
 
@@ -175,8 +176,8 @@ class Reconstruction:
         return {f"real_{name}": term.detach().mean() for name, term in terms.items()}
 
     def _measure(self, generator: StyleGAN2, codes: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Each term `[n]`; networks run in bfloat16, everything else in float32."""
-        with torch.autocast(self.device.type, torch.bfloat16):
+        """Each term `[n]`; networks run in mixed precision, everything else in float32."""
+        with mixed_precision(self.device):
             images = generator.synthesize(codes, noise="none")
             found = self._features(images)
             with torch.no_grad():

@@ -23,6 +23,7 @@ from torchvision.models import squeezenet1_1
 
 from ni_core.training.picture_set import TEST_START, Pictures
 from ni_core.training.portraits import FACTOR_NAMES, factors_at, render, sample_factors
+from ni_core.training.precision import mixed_precision
 
 TAP_WIDTHS = (32, 64, 96, 128)
 """Channels of the four taps, at 1/2, 1/4, 1/8 and 1/16 of the picture's side."""
@@ -40,6 +41,8 @@ class Regressor(nn.Module):
     Args:
         resolution: Side of the pictures in pixels, a multiple of 16.
     """
+
+    tap_widths = TAP_WIDTHS
 
     def __init__(self, resolution: int = 64) -> None:
         super().__init__()
@@ -161,7 +164,7 @@ def train_regressor(
         batch: Pictures per step.
         rate: Highest learning rate.
         seed: Of order and shifts.
-        device: Where to train; in bfloat16.
+        device: Where to train, in mixed precision.
         report: Takes a line of progress now and then.
     """
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -175,7 +178,7 @@ def train_regressor(
         indices = order[step * batch : (step + 1) * batch]
         wanted = (factors_at(pictures.seed, indices).to(device) - mean) / std
         seen = shift(pictures.take(indices, device), SHIFT_PX, random)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             read = network(seen.contiguous(memory_format=torch.channels_last))
         loss = functional.smooth_l1_loss(read.float(), wanted)
         optimiser.zero_grad(set_to_none=True)

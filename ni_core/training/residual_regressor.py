@@ -1,8 +1,8 @@
 """A residual network that reads factors, expressions among them.
 
-The plain `Regressor` reads a smile with an R² of 0.76 and the shape of a jaw hardly at all; a
-residual one of the same widths reads both. Frozen, it is the feature space of a second projected
-discriminator, and of the descents and encoders of the bundle.
+The plain `Regressor` reads a smile with an R² of 0.76 and the shape of a jaw hardly at all; this
+one reads both. Frozen, it is the feature space of a second projected discriminator, and of the
+descents and encoders of the bundle.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from ni_core.bundles.manifest import FEATURES_PART
 from ni_core.encoders.frozen import READER, FeaturesConfig
 from ni_core.encoders.residual import ResidualTrunk
 from ni_core.training.portraits import FACTOR_NAMES
-from ni_core.training.regressor import TAP_WIDTHS
 from ni_core.training.runs import write_part
 
-STEM_WIDTH = 16
-"""Channels at the full resolution."""
+WIDTHS = (24, 48, 96, 128, 160)
+"""Channels at the full resolution, and at 1/2, 1/4, 1/8 and 1/16 of the side."""
 
 
 class ResidualRegressor(ResidualTrunk):
@@ -33,9 +32,7 @@ class ResidualRegressor(ResidualTrunk):
         widths: Channels of the stem, and at 1/2, 1/4, 1/8 and 1/16 of the side.
     """
 
-    def __init__(
-        self, resolution: int = 64, widths: Sequence[int] = (STEM_WIDTH, *TAP_WIDTHS)
-    ) -> None:
+    def __init__(self, resolution: int = 64, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__(3, widths)
         self.resolution, self.widths = resolution, tuple(widths)
         self.head = nn.Linear(widths[-1] * (resolution // 16) ** 2, len(FACTOR_NAMES))
@@ -44,6 +41,11 @@ class ResidualRegressor(ResidualTrunk):
         """Standardised factors `[n, F]` of pictures `[n, 3, r, r]` in [-1, 1]."""
         read: Tensor = self.head(self.maps(pictures)[-1].flatten(1))
         return read
+
+    @property
+    def tap_widths(self) -> tuple[int, ...]:
+        """Channels of what `taps` gives."""
+        return self.widths[1:]
 
     def taps(self, pictures: Tensor) -> list[Tensor]:
         """Features after each stage, finest first, of pictures `[n, 3, r, r]` in [-1, 1]."""

@@ -204,14 +204,14 @@ STEPS = (
         chunks="portraits-2-{px}px-*.npy",
     ),
     _network("critic", "critic", "--pictures {criticised} --epochs {short} --seed 1"),
-    _network("reader", "reader", "--pictures {criticised} --epochs {fine} --seed 1"),
+    _network("reader", "reader", "--pictures {set} --epochs {fine} --seed 1"),
     _network(
         "trunk-first", "trunk", "--pictures {criticised} --epochs {short} --seed 1", out="first"
     ),
     _network(
         "trunk",
         "trunk",
-        "--pictures {set} --epochs {long} --seed 1 --start {out}/first/trunk.safetensors",
+        "--pictures {perceived} --epochs {long} --seed 1 --start {out}/first/trunk.safetensors",
         "first/trunk.safetensors",
     ),
     _network("judge", "judge", "--pictures {judged} --epochs {reading} --seed 2"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from ni_core.generators import Generator
 from ni_core.training.own_samples import draw_rows
 from ni_core.training.picture_set import Pictures
+from ni_core.training.precision import mixed_precision
 from ni_core.training.runs import random_of
 
 _SAMPLES = 102
@@ -57,7 +58,7 @@ class Targets:
     def _samples(self, numbers: Tensor) -> Tensor:
         randoms = [random_of(self._seed, number, stream=_SAMPLES) for number in numbers.tolist()]
         rows = torch.cat([draw_rows(self._generator, 1, random) for random in randoms])
-        with torch.autocast(rows.device.type, torch.bfloat16):
+        with mixed_precision(rows.device):
             images = self._generator.synthesize(rows)
         return images.float().clamp(-1, 1)
 

@@ -101,3 +101,36 @@ def test_the_manifest_has_the_figures_by_the_name_of_their_file(exported: Path) 
 def test_a_folder_without_checkpoints_is_an_error(trained: Path) -> None:
     with pytest.raises(CheckpointError, match="neither"):
         run_export(trained, "--checkpoint", str(trained / "nowhere"))
+
+
+def test_another_bundle_keeps_what_is_not_given_anew(trained: Path, exported: Path) -> None:
+    (trained / "inversion.json").write_text('{"psnr": 30}')
+    (trained / "read").mkdir()
+    (trained / "read" / "critic.json").write_text('{"yaw": 0.95}')
+    arguments = ["--bundle", str(exported), "--out", str(trained / "next")]
+    arguments += ["--figures", str(trained / "inversion.json"), "--features", str(trained / "read")]
+    assert export.main(arguments) == 0
+    before, after = (
+        json.loads((folder / "manifest.json").read_text())
+        for folder in (exported, trained / "next")
+    )
+    assert after["version"] == 3
+    assert after["figures"] == {
+        "generator": {"samples": 10},
+        "inversion": {"psnr": 30},
+        "r2": {"critic": {"yaw": 0.95}, "trunk": {"yaw": 0.9}},
+    }
+    assert {**after, "version": 2, "figures": before["figures"]} == before
+    assert load_bundle(trained / "next").manifest.version == 3
+
+
+def test_a_bundle_comes_from_one_place_and_a_checkpoint_needs_networks(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["--checkpoint", "a", "--bundle", "b"], [], ["--checkpoint", "a"]):
+        with pytest.raises(SystemExit):
+            export.main([*arguments, "--out", str(trained / "next")])
+    assert "--checkpoint needs --features" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        export.main(["--bundle", str(trained), "--out", str(trained / "networks" / "..")])
+    assert "another folder" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from ni_core.generators.stylegan2 import StyleGAN2
 from ni_core.perceptual import Perceptual
 from ni_core.training.adversary import ProjectedCritic
 from ni_core.training.picture_set import FreshPictures
+from ni_core.training.precision import working_type
 from ni_core.training.recipes import SETTINGS
 from ni_core.training.reconstruction import Descents, Reconstruction
 from ni_core.training.regressor import Regressor
@@ -32,7 +33,7 @@ def generator() -> StyleGAN2:
 @pytest.fixture
 def reconstruction(generator: StyleGAN2, perceptual: Perceptual) -> Reconstruction:
     rows = (generator.num_layers, generator.w_dim)
-    critic = ProjectedCritic(Regressor(32).freeze().bfloat16())
+    critic = ProjectedCritic(Regressor(32).freeze().to(working_type(CPU)))
     return Reconstruction(RECIPE, rows, perceptual, critic, CPU)
 
 
