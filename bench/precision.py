@@ -34,12 +34,12 @@ def main() -> None:
                 read = network(pictures)
             read.float().square().mean().backward()
             measured.append(time.monotonic() - began)
-    slow, fast = (statistics.median(measured[1:]) for measured in seconds.values())
+    half_s, single_s = (statistics.median(measured[1:]) for measured in seconds.values())
     print(
         f"{arguments.threads} thread(s) of {platform.processor() or platform.machine()}, "
-        f"{torch.backends.cpu.get_cpu_capability()}: bfloat16 {arguments.batch / slow:.1f}, "
-        f"float32 {arguments.batch / fast:.1f} pictures/s, ratio of times {slow / fast:.2f}; "
-        f"chosen: {working_type(device)}"
+        f"{torch.backends.cpu.get_cpu_capability()}: bfloat16 {arguments.batch / half_s:.1f}, "
+        f"float32 {arguments.batch / single_s:.1f} pictures/s, "
+        f"ratio of times {half_s / single_s:.2f}; chosen: {working_type(device)}"
     )
 
 

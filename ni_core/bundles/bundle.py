@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ni_core.bundles.manifest import TRUNKS, Manifest, NetworkPart, read_manifest
+from ni_core.bundles.manifest import MANIFEST, TRUNKS, Manifest, NetworkPart, read_manifest
 from ni_core.bundles.memo import Memo
 from ni_core.encoders.families import build_encoder, read_encoder_config
 from ni_core.encoders.frozen import FrozenFeatures, build_features, read_features_config
@@ -115,12 +115,22 @@ def load_bundle(
     Raises:
         BrokenBundleError: There is no such bundle, or it cannot be read.
     """
+    folder = bundle_folder(name_or_folder, model_directory=model_directory)
+    return load(read_manifest(folder), device)
+
+
+def bundle_folder(name_or_folder: str | Path, *, model_directory: Path | None = None) -> Path:
+    """Find the folder of a bundle, as `load_bundle` does.
+
+    Raises:
+        BrokenBundleError: There is no such bundle.
+    """
     folders = [Path(name_or_folder), EMBEDDED / str(name_or_folder)]
     if model_directory is not None:
         folders.insert(0, model_directory / str(name_or_folder))
     for folder in folders:
-        if (folder / "manifest.json").is_file():
-            return load(read_manifest(folder), device)
+        if (folder / MANIFEST).is_file():
+            return folder
     raise BrokenBundleError(f"no bundle at {name_or_folder!s}", value=str(name_or_folder))
 
 

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ni_core.bundles.bundle import bundle_folder
 from ni_core.bundles.manifest import MANIFEST, read_manifest
 from ni_core.bundles.parts import add_parts, find_parts
 from ni_core.errors import CheckpointError
@@ -161,9 +162,9 @@ def _new_bundle(options: argparse.Namespace) -> dict[str, Any]:
 
 def _kept_bundle(options: argparse.Namespace) -> dict[str, Any]:
     """Copy the networks of another bundle; returns its manifest with the new version."""
-    kept = read_manifest(options.bundle)
+    kept = read_manifest(bundle_folder(options.bundle))
     for file in kept.files:
-        shutil.copyfile(options.bundle / file, options.out / file)
+        shutil.copyfile(kept.path(file), options.out / file)
     version = options.version or kept.version + 1
     return {"training": {}, "figures": {}, **_read_json(kept.path(MANIFEST)), "version": version}
 
@@ -176,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ni train export", description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", type=Path, help="of `ni train generator`, or its --out")
-    source.add_argument("--bundle", type=Path, help="folder of a bundle to keep the rest of")
+    source.add_argument("--bundle", help="name or folder: whose rest is kept")
     parser.add_argument(
         "--features", type=Path, help="folder of `ni train features`; with --bundle, its R² alone"
     )
@@ -200,7 +201,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.checkpoint and not options.features:
         parser.error("--checkpoint needs --features")
-    if options.bundle and options.bundle.resolve() == options.out.resolve():
+    if options.bundle and bundle_folder(options.bundle).resolve() == options.out.resolve():
         parser.error("--out is the bundle itself: name another folder")
     options.out.mkdir(parents=True, exist_ok=True)
     document = _new_bundle(options) if options.checkpoint else _kept_bundle(options)

@@ -17,5 +17,5 @@ def working_type(device: torch.device) -> torch.dtype:
 
 def mixed_precision(device: torch.device) -> torch.autocast:
     """A context in which networks run in the device's working type; weights stay as they are."""
-    fast = working_type(device)
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast == torch.bfloat16)
+    enabled = working_type(device) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

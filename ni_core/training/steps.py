@@ -11,6 +11,7 @@ NETWORKS = (
     "training/features.py",
     "training/*regressor.py",
     "training/judge.py",
+    "training/precision.py",
     "training/portraits/*.py",
 )
 GENERATOR = (
@@ -23,6 +24,7 @@ GENERATOR = (
     "training/generator.py",
     "training/optimiser.py",
     "training/own_samples.py",
+    "training/precision.py",
     "training/recipes.py",
     "training/reconstruction.py",
     "training/*regressor.py",
@@ -51,6 +53,7 @@ PART = (
             "masks",
             "own_samples",
             "picture_streams",
+            "precision",
             "ridge",
             "runs",
             "schedule",

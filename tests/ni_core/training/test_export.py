@@ -125,12 +125,12 @@ def test_another_bundle_keeps_what_is_not_given_anew(trained: Path, exported: Pa
 
 
 def test_a_bundle_comes_from_one_place_and_a_checkpoint_needs_networks(
-    trained: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, exported: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in (["--checkpoint", "a", "--bundle", "b"], [], ["--checkpoint", "a"]):
         with pytest.raises(SystemExit):
             export.main([*arguments, "--out", str(trained / "next")])
     assert "--checkpoint needs --features" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        export.main(["--bundle", str(trained), "--out", str(trained / "networks" / "..")])
+        export.main(["--bundle", str(exported), "--out", str(exported / ".." / "bundle")])
     assert "another folder" in capsys.readouterr().err
