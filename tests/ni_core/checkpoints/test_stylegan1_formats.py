@@ -27,6 +27,9 @@ from tests.ni_core.checkpoints.stylegan1_layouts import (
     random_file,
 )
 
+CLOSE = 3e-4
+"""Single precision against double: up to 1.1e-4 with AVX2, less with AVX-512."""
+
 WIDE = (5, 6, 4, 5, 4, 3)
 """Channels up to 128 px, from where on upsampling is a transposed convolution."""
 
@@ -142,11 +145,11 @@ def test_small_files_follow_the_textbook(layout: Layout, tmp_path: Path) -> None
     source = torch.Generator().manual_seed(3)
     maps = [torch.randn(3, 1, *shape, generator=source) for shape in generator.noise_shapes]
     theirs = textbook.synthesize(w_plus, maps, blocks=len(WIDE))
-    assert largest_difference(generator.synthesize(w_plus, maps).double(), theirs) < 1e-4
+    assert largest_difference(generator.synthesize(w_plus, maps).double(), theirs) < CLOSE
     stored = [tensors[key][0] for key in map_keys(layout) if key in tensors]
     if stored:
         theirs = textbook.synthesize(w_plus, stored, blocks=len(WIDE))
-        assert largest_difference(generator.synthesize(w_plus).double(), theirs) < 1e-4
+        assert largest_difference(generator.synthesize(w_plus).double(), theirs) < CLOSE
 
 
 def map_keys(layout: Layout) -> list[str]:
@@ -200,7 +203,7 @@ def test_a_level_of_detail_leaves_resolutions_out(
     w_plus = torch.randn(2, generator.num_layers, 5, generator=source)
     maps = [torch.randn(1, 1, *shape, generator=source) for shape in generator.noise_shapes]
     theirs = Textbook(GENFORCE, tensors).synthesize(w_plus, maps, blocks, share)
-    assert largest_difference(generator.synthesize(w_plus, maps).double(), theirs) < 1e-4
+    assert largest_difference(generator.synthesize(w_plus, maps).double(), theirs) < CLOSE
 
 
 def test_truncation_of_idinvert_files_is_noted_but_not_applied(tmp_path: Path) -> None:
