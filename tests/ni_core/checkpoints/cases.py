@@ -73,3 +73,11 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
     """Largest absolute difference."""
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     return float((ours - theirs).abs().max())
+
+
+def saved(content: Any, folder: Path, **options: Any) -> Path:
+    """Write content with `torch.save` into a folder that may be new; `options` are its."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "file.pt"
+    torch.save(content, path, **options)
+    return path

@@ -14,6 +14,7 @@ from ni_core.errors import CheckpointError
 from tests.ni_core.checkpoints import test_genforce_pggan as pggan
 from tests.ni_core.checkpoints import test_genforce_stylegan2 as genforce
 from tests.ni_core.checkpoints import test_rosinality as rosinality
+from tests.ni_core.checkpoints.cases import saved
 
 Tensors = dict[str, Tensor]
 
@@ -22,12 +23,6 @@ FORMATS: dict[str, tuple[Callable[[], Tensors], str]] = {
     "genforce": (genforce.foreign_tensors, "generator_smooth"),
     "pggan": (pggan.foreign_tensors, "generator"),
 }
-
-
-def saved(root: Any, folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    torch.save(root, folder / "file.pt")
-    return folder / "file.pt"
 
 
 @pytest.mark.parametrize("name", FORMATS)
