@@ -45,9 +45,10 @@ class OptimizeOptions(DistanceOptions, DescentOptions):
         maximum=32,
     )
     feature_views: int = option(
-        6,
+        1,
         "Views in which pictures are seen where the model's feature network compares them, another "
-        "one at each step: as they are, and shifted, turned, enlarged or mirrored.",
+        "one at each step: as they are, and shifted, turned, enlarged or mirrored. More than one "
+        "helps where that network is weak.",
         type=int,
         minimum=1,
         maximum=64,
