@@ -35,7 +35,7 @@ SIZES: dict[str, dict[str, int | str]] = {
         "save_s": 120,
         "followed": 16,
         "curve": "1,2,5,10,20,50,100,200,500",
-        "version": 7,
+        "version": 8,
     },
     "tiny": {
         "px": 32,
