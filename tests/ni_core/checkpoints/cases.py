@@ -13,6 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from ni_core.checkpoints import READERS
+from ni_core.checkpoints.document import Document
+
 OPEN = Path(__file__).parents[4] / "shared" / "fixtures" / "open"
 ABSENT = pytest.mark.skipif(not OPEN.is_dir(), reason="the reference cases are not on this machine")
 
@@ -73,6 +76,22 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
     """Largest absolute difference."""
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     return float((ours - theirs).abs().max())
+
+
+def real_size(name: str) -> dict[str, Any]:
+    """What is known of a published file: shapes of its `tensors` by key, of some files more."""
+    listing: dict[str, Any] = json.loads((OPEN / "keys_real_size" / f"{name}.json").read_text())
+    return listing
+
+
+def recognised_config(name: str) -> Any:
+    """The generator's configuration by the only reader that knows a published file."""
+    shapes = real_size(name)["tensors"]
+    tensors = {key: torch.zeros(1).expand(shape or [1]) for key, shape in shapes.items()}
+    document = Document(Path(name), "torch", tensors)
+    (reader,) = [reader for reader in READERS if reader.matches(document)]
+    assert reader.generator is not None
+    return reader.generator(document).config
 
 
 def saved(content: Any, folder: Path, **options: Any) -> Path:

@@ -1,6 +1,5 @@
 """PGGAN files of genforce and SeFa: the reference case, and small ones made here."""
 
-import json
 import math
 from collections.abc import Mapping
 from itertools import pairwise
@@ -11,11 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ni_core.checkpoints import READERS, load_generator, read_generator
-from ni_core.checkpoints.document import Document
+from ni_core.checkpoints import load_generator, read_generator
 from ni_core.errors import CheckpointError
 from ni_core.generators.pggan import PGGANConfig
-from tests.ni_core.checkpoints.cases import ABSENT, OPEN, Case, cases, largest_difference
+from tests.ni_core.checkpoints.cases import (
+    ABSENT,
+    Case,
+    cases,
+    largest_difference,
+    recognised_config,
+)
 from tests.ni_core.checkpoints.stylegan1_layouts import doubled, transposed
 from tests.ni_core.checkpoints.test_reference_sefa import arrays_of, assert_same_factors
 
@@ -139,13 +143,7 @@ def test_missing_and_additional_tensors_are_named(tmp_path: Path) -> None:
 
 @ABSENT
 def test_the_file_of_real_size_is_recognised_by_one_reader() -> None:
-    name = "genforce_pggan_celebahq1024.json"
-    shapes = json.loads((OPEN / "keys_real_size" / name).read_text())["tensors"]
-    tensors = {key: torch.zeros(1).expand(shape or [1]) for key, shape in shapes.items()}
-    document = Document(Path(name), "torch", tensors)
-    (reader,) = [reader for reader in READERS if reader.matches(document)]
-    assert reader.generator is not None
-    config = reader.generator(document).config
+    config = recognised_config("genforce_pggan_celebahq1024")
     assert isinstance(config, PGGANConfig)
     assert (config.resolution, config.z_dim) == (1024, 512)
     assert [inputs / outputs for inputs, outputs in pairwise(config.channels)] == [1.0] * 3 + [

@@ -1,6 +1,5 @@
 """StyleGAN2 files of genforce and SeFa: reference cases, and small ones made here."""
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from ni_core.checkpoints.document import Document
 from ni_core.checkpoints.genforce_stylegan2 import READERS
 from ni_core.errors import CheckpointError
 from ni_core.generators.stylegan2 import StyleGAN2Config
-from tests.ni_core.checkpoints.cases import ABSENT, OPEN, Case, cases, largest_difference
+from tests.ni_core.checkpoints.cases import ABSENT, Case, cases, largest_difference, real_size
 from tests.ni_core.generators.textbook import Textbook
 
 SMALL = StyleGAN2Config(16, z_dim=8, w_dim=6, mapping_layers=3, channels=(6, 5, 4), mapping_width=7)
@@ -172,8 +171,7 @@ def test_missing_and_left_over_keys_are_named(tmp_path: Path) -> None:
 
 @ABSENT
 def test_the_keys_of_a_published_file_are_accepted() -> None:
-    listing = OPEN / "keys_real_size" / "genforce_stylegan2_ffhq1024.json"
-    shapes = json.loads(listing.read_text())["tensors"]
+    shapes = real_size("genforce_stylegan2_ffhq1024")["tensors"]
     tensors = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
     taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
     kernel = torch.outer(taps, taps)[None, None]

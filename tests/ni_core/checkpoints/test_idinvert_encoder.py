@@ -1,6 +1,5 @@
 """Encoders of idinvert made here, against the textbook, and those that cannot be used."""
 
-import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +14,7 @@ from ni_core.checkpoints.document import Document
 from ni_core.checkpoints.idinvert_encoder import read_encoder
 from ni_core.encoders.idinvert import IdinvertEncoderConfig
 from ni_core.errors import CheckpointError, InvalidOptionError
-from tests.ni_core.checkpoints.cases import ABSENT, OPEN, largest_difference
+from tests.ni_core.checkpoints.cases import ABSENT, largest_difference, real_size
 
 WIDTHS = (4, 6, 6)
 ROWS, W_DIM, SIDE = 6, 5, 16
@@ -104,8 +103,8 @@ def test_missing_keys_and_odd_sizes_are_named() -> None:
 
 @ABSENT
 def test_the_keys_of_the_published_file_are_accepted() -> None:
-    listing = json.loads((OPEN / "keys_real_size" / "idinvert_ffhq256_encoder.json").read_text())
-    tensors = {key: torch.empty(shape, device="meta") for key, shape in listing["tensors"].items()}
+    shapes = real_size("idinvert_ffhq256_encoder")["tensors"]
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
     config = read_encoder(Document(Path("e.pth"), "torch", tensors)).config
     assert config == IdinvertEncoderConfig(14, 512, (64, 128, 256, 512, 1024, 1024, 1024))
     assert config.resolution == 256

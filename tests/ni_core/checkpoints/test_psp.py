@@ -17,7 +17,7 @@ from ni_core.checkpoints.psp import read_encoder as read_document
 from ni_core.encoders import Encoder, build_encoder
 from ni_core.encoders.psp import PspConfig
 from ni_core.errors import CheckpointError
-from tests.ni_core.checkpoints.cases import ABSENT, OPEN, largest_difference
+from tests.ni_core.checkpoints.cases import ABSENT, largest_difference, real_size
 from tests.ni_core.checkpoints.psp_layouts import Layout, random_encoder, textbook
 from tests.ni_core.checkpoints.test_rosinality import SMALL, foreign_tensors
 
@@ -192,7 +192,7 @@ REAL = {
 @ABSENT
 @pytest.mark.parametrize("name", REAL)
 def test_the_keys_of_a_published_file_are_accepted(name: str) -> None:
-    listing = json.loads((OPEN / "keys_real_size" / f"{name}.json").read_text())
+    listing = real_size(name)
     taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
     tensors = {
         key: torch.outer(taps, taps)

@@ -1,7 +1,6 @@
 """Files of rosinality/stylegan2-pytorch: reference cases, and small ones made here."""
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from ni_core.checkpoints.rosinality import rosinality_generator
 from ni_core.errors import CheckpointError
 from ni_core.generators import Generator
 from ni_core.generators.stylegan2 import StyleGAN2, StyleGAN2Config
-from tests.ni_core.checkpoints.cases import ABSENT, OPEN, Case, cases, largest_difference
+from tests.ni_core.checkpoints.cases import ABSENT, OPEN, Case, cases, largest_difference, real_size
 from tests.ni_core.generators.textbook import Textbook
 
 CASES = cases("rosinality_stylegan2")
@@ -274,11 +273,8 @@ def test_a_filter_that_is_no_product_of_taps_is_refused() -> None:
 @ABSENT
 @pytest.mark.parametrize("side", [256, 1024])
 def test_the_keys_of_published_files_are_accepted(side: int) -> None:
-    document = json.loads(
-        (OPEN / "keys_real_size" / f"rosinality_stylegan2_{side}_cm2_g_ema.json").read_text()
-    )
-    zero = torch.zeros(())
-    tensors = {key: zero.expand(shape) for key, shape in document["tensors"].items()}
+    shapes = real_size(f"rosinality_stylegan2_{side}_cm2_g_ema")["tensors"]
+    tensors = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
     taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
     kernels = {key: torch.outer(taps, taps) for key in tensors if key.endswith(".kernel")}
     checkpoint = rosinality_generator(

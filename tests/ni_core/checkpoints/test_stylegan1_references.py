@@ -1,6 +1,5 @@
 """Ports of the first StyleGAN: reference cases, and files of real size."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from ni_core.checkpoints import READERS, load_generator
+from ni_core.checkpoints import load_generator
 from ni_core.checkpoints.document import Document
 from ni_core.checkpoints.rosinality_stylegan1 import read_rosinality_stylegan1
 from ni_core.generators import Generator
 from ni_core.generators.stylegan1 import StyleGAN1Config
-from tests.ni_core.checkpoints.cases import ABSENT, OPEN, Case, cases, largest_difference, saved
+from tests.ni_core.checkpoints.cases import (
+    ABSENT,
+    Case,
+    cases,
+    largest_difference,
+    recognised_config,
+    saved,
+)
 
 
 def reference(case: Case, folder: Path, name: str, **options: Any) -> Generator:
@@ -108,9 +114,6 @@ def test_rosinality_latents_and_pictures_are_reproduced(case: Case) -> None:
     assert_same(pictures, io, 1e-4)
 
 
-REAL_SIZE = OPEN / "keys_real_size"
-
-
 @ABSENT
 @pytest.mark.parametrize(
     ("name", "resolution", "rows"),
@@ -125,12 +128,7 @@ REAL_SIZE = OPEN / "keys_real_size"
 def test_files_of_real_size_are_recognised_by_one_reader(
     name: str, resolution: int, rows: int
 ) -> None:
-    shapes = json.loads((REAL_SIZE / f"{name}.json").read_text())["tensors"]
-    tensors = {key: torch.zeros(1).expand(shape or [1]) for key, shape in shapes.items()}
-    document = Document(Path(name), "torch", tensors)
-    (reader,) = [reader for reader in READERS if reader.matches(document)]
-    assert reader.generator is not None
-    config = reader.generator(document).config
+    config = recognised_config(name)
     assert isinstance(config, StyleGAN1Config)
     assert (config.resolution, config.num_layers) == (resolution, rows)
     assert (config.z_dim, config.w_dim, config.mapping_layers) == (512, 512, 8)
